@@ -17,7 +17,7 @@ import math
 import struct
 from collections.abc import Mapping
 from ctypes import c_void_p
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from . import compiler
 from .arguments import parameters
+from .compiler.arrays import new_array
 
 _WORD = ir.IntType(64)
 _HEAD_BYTES = object.__basicsize__  # of every object, before its own fields
@@ -44,18 +45,21 @@ class Prepared:
         What `compiler.kernel` returned.
     after : Prepared, optional
         The one before it in the same table.
+    first_address : int, default 0
+        Place of its first address, if none is before it: so many words are the kernel's own.
     """
 
-    def __init__(self, entry_point: Any, after: Prepared | None = None) -> None:
+    def __init__(self, entry_point: Any, after: Prepared | None = None, first_address: int = 0) -> None:
         (declared,) = (each for each in compiler.declared() if each.dispatcher is entry_point)
         self._entry_point = declared
+        self.function: Any = entry_point.py_func
         self.argument_types, self.return_type = sigutils.normalize_signature(declared.signature)
         self._parameters = [
             (name, kind, np.dtype(str(kind.dtype)) if isinstance(kind, types.Array) else None)
             for name, kind in zip(parameters(entry_point.py_func), self.argument_types, strict=True)
         ]
         self.first_word: int = 0 if after is None else after.first_word + after.words
-        self.first_address: int = 0 if after is None else after.first_address + after.arrays
+        self.first_address: int = first_address if after is None else after.end
         self.words: int = 1 + sum(map(_words, self.argument_types))
         self.arrays: int = sum(isinstance(each, types.Array) for each in self.argument_types)
         self.end: int = self.first_address + self.arrays  # of the addresses
@@ -84,7 +88,7 @@ class Prepared:
 
     def table(self, key: tuple[Any, ...]) -> list[int]:
         """Return the row of the table."""
-        table = [self._code]
+        table = [address_of_code(self._entry_point.dispatcher)]
         for value, (_, kind, dtype) in zip(key, self._parameters, strict=True):
             if dtype is None:
                 table += struct.unpack("<q", struct.pack("<d" if kind is types.float64 else "<q", value))
@@ -93,11 +97,12 @@ class Prepared:
                 table += [0, 0, math.prod(value), dtype.itemsize, 0, *value, *strides]
         return table
 
-    @cached_property
-    def _code(self) -> int:
-        """The address of the entry point's code."""
-        (compiled,) = self._entry_point.dispatcher.overloads.values()
-        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+@cache
+def address_of_code(entry_point: Any) -> int:
+    """Return the address of the code of an entry point that is compiled."""
+    (compiled,) = entry_point.overloads.values()
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def address_of(array: NDArray[Any]) -> int:
@@ -135,18 +140,51 @@ def caller(prepared: Prepared) -> Any:
                     value, array_number = array._getvalue(), array_number + 1
                 values.append(value)
                 at += _words(kind)
-            convention, result = context.call_conv, prepared.return_type
-            code_type = convention.get_function_type(result, prepared.argument_types)
             code = builder.load(word(words, prepared.first_word))
-            code = builder.inttoptr(code, code_type.as_pointer())
-            status, value = convention.call_function(builder, code, result, prepared.argument_types, values)
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
-            return value
+            return _call(context, builder, code, prepared.return_type, prepared.argument_types, values)
 
         return prepared.return_type(types.int64, types.int64), build
 
     return call
+
+
+@intrinsic
+def call_step(typing: Any, code: Any, table: Any, addresses: Any, x: Any, y: Any) -> Any:
+    """Call the entry point with the code at an address, of the signature ``i8(i8, i8, i8, i8)``."""
+    word = types.int64
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(context, builder, arguments[0], word, (word,) * 4, arguments[1:])
+
+    return word(*[word] * 5), build
+
+
+def _call(context: Any, builder: Any, code: Any, result: Any, kinds: Any, values: Any) -> Any:
+    """Call the code at the address ``code``. An exception in it is one of the caller."""
+    convention = context.call_conv
+    pointer = builder.inttoptr(code, convention.get_function_type(result, kinds).as_pointer())
+    status, value = convention.call_function(builder, pointer, result, kinds, values)
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+    return value
+
+
+def arrays_at(dtype: Any) -> Any:
+    """Return a function for kernels: ``array(address, size)`` is the array of this type at an address."""
+    kind = types.Array(dtype, 1, "C")
+
+    @intrinsic
+    def array(typing: Any, address: Any, size: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            values = builder.inttoptr(arguments[0], context.get_data_type(dtype).as_pointer())
+            return new_array(context, builder, kind, values, [arguments[1]])
+
+        return kind(types.int64, types.intp), build
+
+    return array
+
+
+words_at = arrays_at(types.int64)
 
 
 @intrinsic

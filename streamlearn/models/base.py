@@ -244,7 +244,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             times = time.time_ns()
         with self._lock:
             out = self.learn_validated(self.validate(X, y, keys, ids, times))
-        return typed(self.outputs_class, out)
+            return typed(self.outputs_class, out)  # before another thread learns a sample
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:
         """Learn targets that arrive after their samples.

@@ -367,8 +367,7 @@ _T = TypeVar("_T", bound=NamedArrays)
 def typed(cls: type[_T], out: NamedArrays) -> _T:
     """Return ``out`` itself, as an instance of ``cls``, which has the same slots. A copy would cost time."""
     if isinstance(out, RowOutputs):
-        events, out = out.events, cls.unchecked(out.arrays, len(out))
-        out.events = events
+        return out.kept(cls)  # type: ignore[return-value]
     out.__class__ = cls
     return out  # type: ignore[return-value]
 

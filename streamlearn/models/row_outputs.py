@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +30,18 @@ class Field(NamedTuple):
 
 
 class Fields:
-    """Arrays one after another, those of larger values first: so all are aligned."""
+    """Arrays in one piece of memory, those of larger values first: so all are aligned."""
 
     def __init__(self, shapes: Sequence[tuple[str, type[np.generic], tuple[int, ...]]]) -> None:
-        self.fields: list[Field] = []
-        at = 0
-        for name, kind, shape in shapes:
-            dtype = np.dtype(kind)
-            self.fields.append(Field(name, dtype, shape, at))
-            at += dtype.itemsize * math.prod(shape)
+        dtypes = [np.dtype(kind) for _, kind, _ in shapes]
+        places, at = [0] * len(shapes), 0
+        for number in sorted(range(len(shapes)), key=lambda number: -dtypes[number].itemsize):
+            places[number] = at
+            at += dtypes[number].itemsize * math.prod(shapes[number][2])
+        self.fields = [
+            Field(name, dtype, shape, place)
+            for (name, _, shape), dtype, place in zip(shapes, dtypes, places, strict=True)
+        ]
         self.words = -(-at // 8)
         """The memory that they take, in words of eight bytes."""
 
@@ -56,14 +60,38 @@ class Reader(Protocol):
 class RowOutputs(NamedArrays):
     """The outputs of one sample.
 
-    ``arrays`` are made at the first access, which must come before the model learns its next sample.
+    ``arrays`` are made at the first access, which must come before the model learns its next sample, unless
+    the outputs are `kept`.
     """
 
     __slots__ = ("_memory", "_reader")
 
+    plain: ClassVar[type[NamedArrays]] = NamedArrays
+    """The class of outputs whose arrays are made."""
+
     def __init__(self, reader: Reader, memory: Words, events: list[AlarmEvent]) -> None:
         self._reader, self._memory = reader, memory
         self.applied_lsn, self.events, self._length = None, events, 1
+
+    def kept(self, cls: type[NamedArrays]) -> NamedArrays:
+        """Return these outputs as an instance of ``cls``. The next sample does not change them."""
+        self._memory = self._memory.copy()
+        self.__class__ = _subclass(cls)  # type: ignore[arg-type] # a class has a hash
+        return self
+
+    def _made(self) -> NamedArrays:
+        """Return the same with arrays that are made."""
+        made = self.plain.unchecked(self.arrays, self._length)
+        made.applied_lsn, made.events = self.applied_lsn, self.events
+        return made
+
+    def __getitem__(self, rows: slice) -> Any:
+        """Return views of the rows."""
+        return self._made()[rows]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle the outputs with arrays that are made."""
+        return _same, (self._made(),)
 
     if not TYPE_CHECKING:
 
@@ -75,3 +103,14 @@ class RowOutputs(NamedArrays):
             if name[:1] != "_":
                 self.arrays  # noqa: B018 - makes them
             return super().__getattr__(name)
+
+
+def _same(outputs: NamedArrays) -> NamedArrays:
+    return outputs
+
+
+@cache
+def _subclass(cls: type[NamedArrays]) -> type[RowOutputs]:
+    """Return a class of outputs of a row that is also ``cls``, and looks like it."""
+    names = {"__slots__": (), "__doc__": cls.__doc__, "__module__": cls.__module__, "plain": cls}
+    return type(cls.__name__, (RowOutputs, cls), names)

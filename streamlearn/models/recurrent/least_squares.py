@@ -21,11 +21,12 @@ from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
+from ..one_sample import Learner
 from ..outputs import RNNOutputs
 from ..readable import Part
 from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
-from . import bands, forecaster_sizes, relations, state_dict
+from . import bands, forecaster_sizes, one_sample, relations, state_dict
 from .forecaster_sizes import K1, K2
 from .keyed_queries import Arrays
 from .rnn import RNN
@@ -224,6 +225,9 @@ class LeastSquaresRNN(RNN, readout="rls"):
         out = self._step_through_samples(batch, _LEARN)
         self._undo_rest(batch, len(out))
         return out
+
+    def _single_learner(self) -> Learner | None:
+        return one_sample.least_squares(self) if one_sample.fits(self) else None
 
     def _step_through_samples(self, batch: Batch, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)

@@ -18,9 +18,10 @@ from ...kernels.stream import error_scale
 from .. import lane_layout
 from ..base import Model
 from ..batch import Float32, Integers
+from ..one_sample import Learner
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
-from . import forecaster_sizes, target_sizes
+from . import forecaster_sizes, one_sample, target_sizes
 from .forecaster_sizes import K1, K2
 from .keyed_queries import Arrays
 from .least_squares import REPLAY_RANGES, SHARED, LeastSquaresRNN
@@ -151,6 +152,9 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             *(*outputs.values(), contribution),
         )
         return rows, outputs if rows == len(x) else {name: array[:rows] for name, array in outputs.items()}
+
+    def _single_learner(self) -> Learner | None:
+        return one_sample.least_squares_target(self) if one_sample.fits(self) else None
 
     def _forecast(self, steps: int, key: int | str | None, times: Integers | None) -> Arrays:
         raise BadValue("a network with target='given' predicts y for a sample: use predict")

@@ -19,10 +19,11 @@ from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Integers, Targets, part
 from ..locking import locked
+from ..one_sample import Learner, SingleSamples
 from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
-from . import relations
+from . import one_sample, relations
 from .bands import Bands
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .continuing import Continuing
@@ -30,7 +31,7 @@ from .keyed_queries import Arrays, Run, by_key
 from .rnn_spec import RNNSpec
 
 
-class RNN(Continuing, Recurrent):
+class RNN(Continuing, SingleSamples, Recurrent):
     """Forecasts of the next samples, or predictions of a target from a sample and all samples before it.
 
     By default it forecasts each channel by recursive least squares on recent values and the state of a
@@ -243,6 +244,9 @@ class RNN(Continuing, Recurrent):
         if rows < n:
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
+
+    def _single_learner(self) -> Learner | None:
+        return one_sample.adam(self) if one_sample.fits(self) else None
 
     def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""

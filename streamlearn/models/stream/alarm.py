@@ -219,11 +219,13 @@ class AlarmDetector:
     def arguments(self, x: Float32, row: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the arguments of `judge.judge` for one sample ``x`` by name.
 
-        ``row`` has its number and what the learner computed for it, and the outputs.
+        ``row`` has its number and what the learner computed for it, and the outputs. ``contribution`` and
+        ``expected`` may be left out.
         """
         _, numbers, levels = event_memory(self._dim)
-        given = self._no_rows, row["expected"], row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
-        samples = 0, x, row["distance"], row["score"], *given
+        contribution, expected = row.get("contribution", self._no_rows), row.get("expected", self._no_rows)
+        given = contribution, expected, row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
+        samples = 0, x, compared(row), row["score"], *given
         outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], numbers, levels
         return by_name(judge.judge.py_func, (*self._arguments, *samples, *outputs))
 
@@ -246,6 +248,11 @@ class AlarmDetector:
         factor = math.log(threshold.AT_ONE / settings[judge.RATE])
         above = threshold.exceeded_at.py_func(self.state["alarm.threshold"], factor)
         return float(max(above, settings[judge.CLEAR]))
+
+
+def compared(row: Mapping[str, NDArray[Any]]) -> Float32:
+    """Return what is compared with earlier samples: the distance, or the error if there is none."""
+    return row["distance"] if len(row.get("distance", _NONE)) else row["error"]
 
 
 def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:

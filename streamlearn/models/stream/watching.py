@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamlearn_client.outputs import NamedArrays
 
 from ...kernels.stream import gate
+from ...kernels.stream.watch_words import COUNT, LEFT, PAUSED, WORDS
 from ..batch import Batch, Targets, joined_outputs, part
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, Ranges
@@ -18,7 +19,6 @@ from .schedules import settling
 
 EXPECTED_ABOVE = 20  # samples above the limit, before it counts
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-LEFT, COUNT, PAUSED = range(3)  # samples to watch after an alarm; samples watched so far; 1 while paused
 
 
 class Rules(NamedTuple):
@@ -86,7 +86,7 @@ class Watching(ByName):
         constants = self._open, rules.below or 0.0, rules.settling, rules.patience or 0
         self.gate[: gate.CONSTANTS] = constants
         self.gate[gate.SQUARE] = gate.FIRST_SQUARE
-        self._counts = np.zeros(3, np.int64)
+        self._counts = np.zeros(WORDS, np.int64)
         self.state = {"gate": self.gate, "watch": self._counts}
         given = constants, columns, rules.after_alarm
         self.ranges = shared(("watching", given), partial(_ranges, *given))
@@ -99,6 +99,11 @@ class Watching(ByName):
     @paused.setter
     def paused(self, paused: bool) -> None:
         self._counts[PAUSED] = paused
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """``(3,)``: LEFT … PAUSED, for kernels."""
+        return self._counts
 
     @property
     def paused_word(self) -> NDArray[np.int64]:

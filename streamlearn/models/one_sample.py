@@ -1,0 +1,162 @@
+"""A model that learns one sample: one call of a kernel, with arguments that were converted once.
+
+A daemon with many models gets their samples one by one. The general way takes longer for the arguments and
+the outputs of its calls than for the sample (``kernels/prepared.py``). State and outputs are the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.outputs import NamedArrays
+
+from ..kernels import compiler
+from ..kernels import prepared as preparation
+from ..kernels.stream import one_sample as kernels
+from .base import Model
+from .batch import Batch, Targets
+from .row_outputs import Fields, RowOutputs, Words
+from .sharing import shared
+from .stream.alarm import compared, event_memory
+
+if TYPE_CHECKING:
+    from ..kernels.prepared import Prepared
+
+Arrays = dict[str, NDArray[Any]]
+Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
+_NOT_RETURNED = {"schedules", "sample", "contribution"}
+_NO_EVENTS = np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)
+
+
+class Learner(NamedTuple):
+    """The kernel of a model that learns, for one sample."""
+
+    kernel: Prepared
+    step: Any
+    """The entry point that calls it, see kernels/stream/one_sample.py."""
+    fields: Sequence[Shape]
+    """What it computes for the sample."""
+    arguments: Callable[[Arrays], dict[str, Any]]
+    """Returns its arguments by name, with these arrays. Not yet those of the sample."""
+
+
+class SingleSamples(Model, ABC):
+    """A model that may learn a sample that comes alone by a `OneSample`."""
+
+    _one_sample: OneSample | GeneralWay | None = None  # None: not yet known
+
+    @abstractmethod
+    def _single_learner(self) -> Learner | None:
+        """Return the learner of a sample that comes alone; None if the general way learns it."""
+
+    def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
+        """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
+
+        A sample that comes alone takes one call of a kernel, if the spec has none of the rarer options.
+        """
+        if isinstance(batch, Batch) and len(batch.x) == 1 and batch.times is None:
+            if self._one_sample is None:
+                learner = self._single_learner()
+                self._one_sample = GENERAL_WAY if learner is None else OneSample(self, learner)
+            out = self._one_sample.learn(batch)
+            if out is not None:
+                return out
+        return super().learn_validated(batch)
+
+
+class GeneralWay:
+    """In place of a `OneSample` of a model that has none."""
+
+    def learn(self, batch: Batch) -> None:
+        """Learn nothing: the general way does."""
+
+
+GENERAL_WAY = GeneralWay()
+
+
+class Row:
+    """The memory of one sample: what is computed for it. Models with equal specs share this object.
+
+    ``begin``: where it is in the memory of a `OneSample`.
+    """
+
+    def __init__(self, model: Model, learner: Learner) -> None:
+        self.begin = learner.kernel.end
+        alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
+        self.fields = Fields(
+            [
+                ("schedules", np.float32, (schedules, 1)),  # their values
+                *learner.fields,
+                ("alarm", np.int8, (alarms,)),
+                ("evidence", np.float32, (alarms,)),
+                ("fault", np.int8, (alarms,)),
+                ("drift", np.bool_, (int(model._detector is not None),)),
+            ]
+        )
+        self._returned = [
+            each for each in self.fields.fields if each.shape[0] and each.name not in _NOT_RETURNED
+        ]
+
+    def outputs(self, memory: Words) -> Arrays:
+        """Return the outputs, in the order of the general way."""
+        memory = memory[self.begin :].copy()
+        return {field.name: field.of(memory) for field in self._returned}
+
+
+class OneSample:
+    """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
+
+    __slots__ = ("_addresses", "_alarms", "_memory", "_row", "_table", "_table_address")
+
+    def __init__(self, model: Model, learner: Learner) -> None:
+        compiler.ready(kernels)
+        alarms, detector, counts = model._alarms, model._detector, model._watching.counts
+        end = learner.kernel.end
+        key = learner.fields, len(model.spec.schedules), alarms is None, detector is None, end
+        self._row = shared(("row", str(key)), lambda: Row(model, learner))
+        self._memory = memory = np.zeros(end + self._row.fields.words, np.int64)
+        row = self._row.fields.of(memory[end:])
+        row["number"] = memory[kernels.NUMBER :][:1]
+        calls = [(learner.kernel, learner.arguments(row))]
+        if model.spec.schedules:
+            calls.append((kernels.ADVANCE, model._schedules.arguments(row["schedules"])))
+        if alarms is not None:
+            calls.append((kernels.JUDGE, alarms.arguments(np.empty((1, model.dim), np.float32), row)))
+        elif detector is not None:
+            samples = {"first": 0, "samples": row["number"], "distances": compared(row)}
+            calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
+        keys = []
+        for prepared, arguments in calls:
+            key, addresses = prepared.convert(arguments)
+            memory[prepared.first_address : prepared.end] = addresses
+            keys.append((prepared, key))
+        memory[kernels.STEP] = preparation.address_of_code(learner.step)
+        owned = model.state["samples"], model._gate, counts, row["watched"]
+        places = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
+        memory[list(places)] = list(map(preparation.address_of, owned))
+        self._table: Words = shared(("prepared", *keys), lambda: _table(keys))
+        self._table_address = preparation.address_of(self._table)
+        self._addresses = preparation.address_of(memory)
+        self._alarms = alarms
+
+    def learn(self, batch: Batch) -> RowOutputs:
+        """Learn a batch of one sample."""
+        x, y, _, _, _ = batch
+        alarms, events = self._alarms, []
+        numbers, levels = _NO_EVENTS if alarms is None else event_memory(x.shape[1])[1:]
+        count = kernels.learn(self._table_address, self._addresses, x, x if y is None else y, numbers, levels)
+        if count and alarms is not None:
+            events = alarms.events(count, numbers, levels)
+        return RowOutputs(self._row, self._memory, events)
+
+
+def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:
+    table = np.zeros(max(prepared.first_word + prepared.words for prepared, _ in keys), np.int64)
+    for prepared, key in keys:
+        table[prepared.first_word :][: prepared.words] = prepared.table(key)
+    return table
