@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from streamlearn.kernels.simd.groups import look_up
+from streamlearn.kernels.simd.groups import GROUP, load_block, look_up, prefetch_block, store_block
 from streamlearn.kernels.simd.lanes import (
     WIDTH,
     absolute,
@@ -245,6 +245,22 @@ def test_load_from_and_store_from_access_any_16_elements():
     expected[21 : 21 + WIDTH] = expected[7 : 7 + WIDTH] + np.arange(WIDTH)
     run(array, 7, 21)
     assert np.array_equal(array.ravel(), expected)
+
+
+def test_prefetch_outside_of_an_array_has_no_effect():
+    """Passes prefetch rows beyond the last group. A load from these addresses would end the process."""
+
+    @nb.njit
+    def run(weights, block, row, far):
+        prefetch_block(weights, block, row + far)
+        store_block(weights, block, row, load_block(weights, block, row) + np.float32(1))
+
+    weights = np.arange(6 * GROUP, dtype=np.float32).reshape(2, 3, GROUP)
+    expected = weights.copy()
+    expected[1, 2, WIDTH : 2 * WIDTH] += 3
+    for far in (8, -(1 << 40), 1 << 40):
+        run(weights, 5, 2, far)
+    assert np.array_equal(weights, expected)
 
 
 WRONG = {

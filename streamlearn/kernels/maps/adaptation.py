@@ -23,6 +23,7 @@ from .cooperation import IN_REACH, MEXICAN_HAT, OTHERS
 from .winner import (
     add_square,
     nearest_of_distances,
+    prefetch_two,
     squared_distance,
     squared_distances_of_blocks,
     squared_distances_of_two,
@@ -130,6 +131,7 @@ def _move_and_measure_ahead(adaptation, x, y, z, b):
     z0, z1 = y0, y1
     step = load(steps, b[0]), load(steps, b[1])
     for d in range(x.size):
+        prefetch_two(weights, b, d)
         w0, w1 = _move_two(weights, b, d, x[d], step)
         y0, y1 = add_square(y[d], w0, y0), add_square(y[d], w1, y1)
         z0, z1 = add_square(z[d], w0, z0), add_square(z[d], w1, z1)

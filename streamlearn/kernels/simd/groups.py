@@ -27,20 +27,24 @@ def _is_grouped(array: Any) -> bool:
     return isinstance(array, types.Array) and array.dtype == f32 and array.layout == "C" and array.ndim == 3
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, group: Any, row: Any) -> Any:
+def _pointer(
+    context: Any, builder: Any, array_type: Any, array: Any, group: Any, row: Any, inbounds: bool = True
+) -> Any:
     """Pointer to the first of the four vectors of one row of a group."""
     rows = shape_of(context, builder, array_type, array)[1]
     first = builder.mul(
         builder.add(builder.mul(group, rows), row), ir.Constant(row.type, GROUP), flags=("nsw",)
     )
-    pointer = builder.gep(data_of(context, builder, array_type, array), [first], inbounds=True)
+    pointer = builder.gep(data_of(context, builder, array_type, array), [first], inbounds)
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 
-def _block_pointer(context: Any, builder: Any, array_type: Any, array: Any, block: Any, row: Any) -> Any:
+def _block_pointer(
+    context: Any, builder: Any, array_type: Any, array: Any, block: Any, row: Any, inbounds: bool = True
+) -> Any:
     four = ir.Constant(block.type, BLOCKS)
-    pointer = _pointer(context, builder, array_type, array, builder.udiv(block, four), row)
-    return builder.gep(pointer, [builder.urem(block, four)], inbounds=True)
+    pointer = _pointer(context, builder, array_type, array, builder.udiv(block, four), row, inbounds)
+    return builder.gep(pointer, [builder.urem(block, four)], inbounds)
 
 
 @intrinsic
@@ -64,6 +68,22 @@ def store_block(typingctx: Any, array: Any, block: Any, row: Any, value: Any) ->
 
     valid = _is_grouped(array) and value is lanes
     return (types.void(array, types.int64, types.int64, lanes), codegen) if valid else None
+
+
+@intrinsic
+def prefetch_block(typingctx: Any, array: Any, block: Any, row: Any) -> Any:
+    """Bring the lanes of one block, in one row, into the first cache. The row may be beyond the last one."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array, block, row = values
+        pointer = _block_pointer(context, builder, signature.args[0], array, block, row, inbounds=False)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        how = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]  # to read, keep it, data
+        builder.call(prefetch, [builder.bitcast(pointer, ir.IntType(8).as_pointer()), *how])
+        return context.get_dummy_value()
+
+    return (types.void(array, types.int64, types.int64), codegen) if _is_grouped(array) else None
 
 
 @intrinsic
