@@ -44,6 +44,25 @@ def test_float32_samples_of_every_layout_in_memory(client, pump):
     assert np.array_equal(pump.rows, np.array([*expected, [1, 2]], "<f4"), equal_nan=True)
 
 
+@pytest.mark.parametrize("dim", [1, 3, 64, 65, 200])
+def test_infinities_are_found_in_every_channel(daemon, client, dim):
+    """Also beside values whose bytes look like infinity across the border of two values."""
+    wide = daemon.add("wide", dim=dim)
+    finite = [np.full(dim, value, "<f4") for value in (0, -1.5, np.nan, np.finfo("<f4").max, 1e-45)]
+    across = np.array([1, 0x3F807F80, 1, 0x3F80FF80], "<u4")  # 1.0 and some, after a tiny value
+    finite.append(np.resize(across, dim).view("<f4"))
+    with client.stream("wide", batch=16) as stream:
+        for sample in finite:
+            assert not np.isinf(sample).any()
+            stream.push(sample)
+            for channel in range(dim):
+                wrong = sample.copy()
+                wrong[channel] = np.inf if channel % 2 else -np.inf
+                with pytest.raises(BadValue, match=f"inf in column {channel} "):
+                    stream.push(wrong)
+    assert np.array_equal(wide.rows, finite, equal_nan=True)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_samples_one_by_one_between_batches_keep_their_order(client, pump, seed):
     print("seed", seed)

@@ -7,7 +7,7 @@ user's thread at any point. So rows are added by a single operation, which happe
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -15,36 +15,76 @@ from streamlearn_client.protocol import Learn
 from streamlearn_client.protocol.identifiers import texts_of
 from streamlearn_client.protocol.samples import F4
 
-__all__ = ["Backlog", "Rows", "TimedSample"]
+__all__ = ["Backlog", "Run"]
 
 
-class TimedSample(NamedTuple):
-    """One sample with a time, without targets, key and id."""
+class Run:
+    """Samples without targets, keys and ids that were added one by one.
 
-    values: bytes
-    time: int
+    Attributes
+    ----------
+    timed : bool
+        Whether the samples have times.
+    data : bytearray
+        The values of each sample, and its time if it has one. A sample is added by ``data += sample``.
+    limit : int
+        While ``data`` is shorter, one more sample may be added without any check.
+    """
+
+    __slots__ = ("_dtype", "data", "limit", "timed")
+
+    def __init__(self, dtype: np.dtype[Any], timed: bool, sample: bytes) -> None:
+        self._dtype = dtype
+        self.timed = timed
+        self.data = bytearray(sample)
+        self.limit = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of samples."""
+        return len(self.data) // self._dtype.itemsize
+
+    def learn(self, model: str) -> Learn:
+        """Return the samples as a batch. Nothing may be added afterwards."""
+        samples: Any = np.ndarray(self.rows, self._dtype, self.data)  # faster than `frombuffer`
+        if not self.timed:
+            return Learn(model, samples["x"])
+        return Learn(model, samples["x"].copy(), times=samples["time"].copy())
 
 
-Rows: TypeAlias = Learn | bytes | TimedSample
-"""Rows that were added together. The bytes are those of one sample without targets, key, id and time."""
+class _Piece:
+    """Rows that were added together, or a run. ``begin``: the number of rows that were added before."""
 
-Piece: TypeAlias = tuple[int, float, Rows]
-"""The number of rows that were added up to and with these rows, the time of that, and the rows."""
+    __slots__ = ("begin", "rows", "time")
+
+    def __init__(self, begin: int, time: float, rows: Learn | Run) -> None:
+        self.begin = begin
+        self.time = time
+        self.rows = rows
+
+    @property
+    def end(self) -> int:
+        """The number of rows that were added up to and with these."""
+        return self.begin + self.rows.rows
 
 
 class Backlog:
     """Added rows in order. The caller holds the stream's lock."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, dim: int) -> None:
         self._model = model
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[_Piece] = deque()
+        values = ("x", F4, (dim,))
+        self._dtypes = np.dtype([values]), np.dtype([values, ("time", np.int64)])  # without and with a time
         self.taken = 0
         """Number of rows that `take` returned."""
+        self.run: Run | None = None
+        """The last rows, if they are a run and it is open."""
 
     @property
     def added(self) -> int:
         """Number of rows that were added."""
-        return self._pieces[-1][0] if self._pieces else self.taken
+        return self._pieces[-1].end if self._pieces else self.taken
 
     @property
     def rows(self) -> int:
@@ -54,27 +94,34 @@ class Backlog:
     @property
     def first_time(self) -> float:
         """Time at which the oldest row was added."""
-        return self._pieces[0][1]
+        return self._pieces[0].time
 
-    def add(self, rows: Rows, end: int, now: float) -> None:
-        """Add rows, after which ``end`` rows were added. Their arrays must not change afterwards."""
-        self._pieces.append((end, now, rows))
+    def add(self, rows: Learn, now: float) -> None:
+        """Add rows. Their arrays must not change afterwards."""
+        self.run = None
+        self._pieces.append(_Piece(self.added, now, rows))
+
+    def add_sample(self, sample: bytes, timed: bool, more: int, now: float) -> None:
+        """Add a sample as a new run, to which ``more`` samples may be added without any check."""
+        self.run = None
+        run = Run(self._dtypes[timed], timed, sample)
+        run.limit = (1 + more) * len(sample)
+        self._pieces.append(_Piece(self.added, now, run))
+        self.run = run
 
     def take(self, size: int) -> Learn:
         """Remove and return the oldest rows: at most ``size``, all with the same kinds of arrays."""
+        self.run = None
         parts: list[Learn] = []
         count = 0
         while self._pieces and count < size:
-            end, _, rows = self._pieces[0]
-            if not isinstance(rows, Learn):
-                if parts and _layout(parts[0]) != (X_ONLY if isinstance(rows, bytes) else X_AND_TIMES):
-                    break
-                part = self._take_samples(type(rows), size - count)
-                parts.append(part)
-                count += part.rows
-                continue
+            piece = self._pieces[0]
+            rows = piece.rows
+            if isinstance(rows, Run):
+                piece.rows = rows = rows.learn(self._model)
             if parts and _layout(rows) != _layout(parts[0]):
                 break
+            end = piece.end
             left = end - self.taken
             taken = min(left, size - count)
             start = rows.rows - left
@@ -85,32 +132,10 @@ class Backlog:
             self.taken += taken
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _take_samples(self, kind: type, size: int) -> Learn:
-        """Remove and return at most ``size`` samples that were added one by one as objects of one kind."""
-        samples: list[Any] = []
-        pieces = self._pieces
-        while pieces and len(samples) < size:
-            rows = pieces[0][2]
-            if type(rows) is not kind:
-                break
-            samples.append(rows)
-            pieces.popleft()
-        self.taken += len(samples)
-        times = None
-        if kind is TimedSample:
-            times = np.array([sample.time for sample in samples], np.int64)
-            samples = [sample.values for sample in samples]
-        values = b"".join(samples)
-        x = np.ndarray((len(samples), len(samples[0]) // F4.itemsize), F4, values)  # faster than `frombuffer`
-        return Learn(self._model, x, times=times)
-
 
 def _layout(rows: Learn) -> tuple[bool, ...]:
     """Return which of the arrays the rows lack."""
     return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None, rows.times is None
-
-
-X_ONLY, X_AND_TIMES = (False, True, True, True, True), (False, True, True, True, False)
 
 
 def _joined(parts: list[Learn]) -> Learn:

@@ -24,12 +24,14 @@ from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import Frame
 from streamlearn_client.replies import protocol_error
 
-__all__ = ["Connection", "blocking_context", "receive", "receive_all", "try_send"]
+__all__ = ["SEND", "SEND_MORE", "Connection", "blocking_context", "receive", "receive_all", "try_send"]
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
 SEND: Final = int(zmq.NOBLOCK)  # an enumeration's `|` costs as much as sending
+"""Flags for the last frame of a message, without waiting."""
 SEND_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Flags for the frames before it."""
 
 _monitors: Final = count()
 

@@ -10,7 +10,6 @@ from typing import Final, Self
 import numpy as np
 
 from streamlearn_client import open_streams
-from streamlearn_client.backlog import TimedSample
 from streamlearn_client.errors import BadShape, NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import (
@@ -25,9 +24,9 @@ from streamlearn_client.protocol import (
     named_samples,
 )
 from streamlearn_client.protocol.samples import F4
-from streamlearn_client.protocol.times import is_nanoseconds
+from streamlearn_client.protocol.times import TIME, is_nanoseconds
 from streamlearn_client.results import Ack
-from streamlearn_client.stream_config import StreamConfig, refuse_infinities
+from streamlearn_client.stream_config import INFINITY, NARROW, StreamConfig, refuse_infinities
 from streamlearn_client.stream_sender import StreamSender
 from streamlearn_client.timeouts import DEFAULT, Deadline, Default, check_timeout
 
@@ -79,7 +78,7 @@ class Stream:
         self._timeout = check_timeout(timeout)
         self._config = config
         self._plain_shape = (config.dim,) if config.accepts_plain_samples else None
-        self._no_infinity = bytes(config.dim)
+        self._is_narrow = config.dim <= NARROW
         self._precision = PrecisionMonitor(f"{config.model!r}")
         self._sender = StreamSender(
             config,
@@ -89,6 +88,7 @@ class Stream:
             window=window,
             connection_keys=connection_keys,
         )
+        self._try_add_sample = self._sender.try_add_sample
         open_streams.add(self)
 
     # ------------------------------------------------------------------------------------------- counters
@@ -176,11 +176,12 @@ class Stream:
             and sample.shape == self._plain_shape
             and y is keys is ids is None
             and (times is None or is_nanoseconds(times))
-            and np.isinf(sample).tobytes() == self._no_infinity  # three times as fast as .any()
         ):
             self._sender.owner.check()
             values = sample.tobytes()
-            if self._sender.try_add_sample(values if times is None else TimedSample(values, times)):
+            finite = INFINITY(values) is None if self._is_narrow else not np.count_nonzero(np.isinf(sample))
+            timed = times is not None
+            if finite and self._try_add_sample(values + TIME.pack(times) if timed else values, timed):
                 return  # the usual case
         self._enqueue(self._single_sample(sample, y, keys, ids, times))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,12 @@ from streamlearn_client.errors import BadShape, BadValue
 from streamlearn_client.label_codes import label_codes
 from streamlearn_client.protocol import Learn, check_channels
 
-__all__ = ["StreamConfig", "refuse_infinities"]
+__all__ = ["INFINITY", "NARROW", "StreamConfig", "refuse_infinities"]
+
+INFINITY: Final = re.compile(rb"\x00\x00\x80[\x7f\xff]").search
+"""Finds the bytes of an infinite float32. It may also find them across two finite values."""
+NARROW: Final = 64
+"""Samples of up to so many channels are searched faster than NumPy compares them."""
 
 
 @dataclass(frozen=True, slots=True)

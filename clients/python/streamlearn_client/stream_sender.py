@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import zmq
 
-from streamlearn_client.backlog import Backlog, Rows, TimedSample
+from streamlearn_client.backlog import Backlog
 from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
@@ -51,7 +51,7 @@ class StreamSender:
     ) -> None:
         self.owner = Owner("stream")
         self.window = Window(config.model, config.producer, config.epoch, config.ack, window, endpoint)
-        self.backlog = Backlog(config.model)
+        self.backlog = Backlog(config.model, config.dim)
         self.capacity = (window + 1) * batch
         """Number of unacknowledged rows from which on the stream is full."""
         self.closing = False
@@ -98,24 +98,45 @@ class StreamSender:
 
     def try_add(self, part: Learn) -> bool:
         """Add rows if the stream is not full. Return whether they were added."""
-        return self._try_add(part, part.rows)
-
-    def try_add_sample(self, sample: bytes | TimedSample) -> bool:
-        """Add one valid sample, float32, if the stream is not full. Return whether it was added."""
-        return self._try_add(sample, 1)
-
-    def _try_add(self, rows: Rows, count: int) -> bool:
         with self._lock:
-            if self.closing or self.window.failure is not None:
-                self.check_usable()
-            added = self.backlog.added
-            waiting = added - self.backlog.taken
-            if self.window.pending + waiting >= self.capacity:
+            if not self._room(part.rows):
                 return False
-            if not waiting or waiting < self._batch <= waiting + count:
-                self._wakeup.wake()
-            self.backlog.add(rows, added + count, time.monotonic())
+            self.backlog.add(part, time.monotonic())
             return True
+
+    def try_add_sample(self, sample: bytes, timed: bool) -> bool:
+        """Add one valid sample if the stream is not full. Return whether it was added.
+
+        Parameters
+        ----------
+        sample : bytes
+            Its values, float32, and its time if it is ``timed``.
+        timed : bool
+            Whether it has a time.
+        """
+        with self._lock:
+            run = self.backlog.run
+            if run is not None and len(run.data) < run.limit and run.timed is timed:
+                run.data += sample
+                return True  # the usual case
+            room = self._room(1)
+            if not room:
+                return False
+            # The sample that completes a batch wakes the thread. A longer run would have no time of its own.
+            waiting = self.backlog.rows + 1
+            more = (self._batch - waiting if waiting < self._batch else self._batch) - 1
+            self.backlog.add_sample(sample, timed, min(more, room - 1), time.monotonic())
+            return True
+
+    def _room(self, count: int) -> int:
+        """Return how many rows the stream accepts. Wake the thread if ``count`` more rows concern it."""
+        if self.closing or self.window.failure is not None:
+            self.check_usable()
+        waiting = self.backlog.rows
+        room = self.capacity - self.window.pending - waiting
+        if room > 0 and (not waiting or waiting < self._batch <= waiting + count):
+            self._wakeup.wake()
+        return max(room, 0)
 
     def start_flush(self) -> int:
         """Send all rows without waiting for full batches. Return the number of rows that were added."""
@@ -168,6 +189,7 @@ class StreamSender:
     # ------------------------------------------------------------------------------ called by the thread
 
     def _notify(self) -> None:
+        self.backlog.run = None  # the next sample is checked
         while self._waiters:
             self._waiters.popleft().release()
         if self.listener is not None:

@@ -27,7 +27,7 @@ class LearnHeader:
         with arrays of the same shapes.
     """
 
-    __slots__ = ("_before_id", "_before_seq", "_end", "_pack")
+    __slots__ = ("_before_id", "_before_seq", "_end", "_pack", "_without_id")
 
     def __init__(self, batch: Learn) -> None:
         self._pack = msgpack.Packer().pack
@@ -47,13 +47,13 @@ class LearnHeader:
             self._end = b""
             count = len(addressed) + len(rest) + 2
         self._before_id = bytes([FIXMAP + count]) + self._items({"v": VERSION}) + self._pack("id")
+        self._without_id = self._before_id + self._pack(None) + self._before_seq
 
     def encode(self, id: Id, seq: int) -> bytes:
         """Return the header of a batch."""
         pack = self._pack
-        if not self._end:
-            return b"".join((self._before_id, pack(id), self._before_seq))
-        return b"".join((self._before_id, pack(id), self._before_seq, pack(seq), self._end))
+        start = self._without_id if id is None else b"".join((self._before_id, pack(id), self._before_seq))
+        return start + pack(seq) + self._end if self._end else start
 
     def _items(self, fields: dict[str, Any]) -> bytes:
         """Return the keys and values of a small map in MessagePack, without its header of one byte."""
