@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import numpy as np
 import pytest
 
 from streamlearn_client import Client
-from streamlearn_client.errors import BadMessage, BadShape, BadValue
-from streamlearn_client.protocol import Limits, Request
+from streamlearn_client.errors import BadMessage, BadShape, BadValue, NoAnswer, StreamLost, UnknownModel
+from streamlearn_client.protocol import Learn, Limits, Request
+from tests.client.fake import IGNORE
 from tests.client.test_stream import numbered
 
 
@@ -80,6 +82,53 @@ def test_samples_one_by_one_between_batches_keep_their_order(client, pump, seed)
                 at += many
             assert stream.pushed == min(at, len(rows))
     assert np.array_equal(pump.rows, rows)
+
+
+@pytest.mark.parametrize("pushed_before", [0, 1, 5, 7])
+def test_the_sample_that_completes_a_batch_sends_it(client, pump, until, pushed_before):
+    """However many samples wait, and whether they were added one by one or together."""
+    rows = numbered(0, 40)
+    with client.stream("pump", batch=8, interval=None) as stream:
+        if pushed_before:
+            stream.push_many(rows[:pushed_before])
+        for end in (8, 16, 24, 32, 40):
+            for row in rows[stream.pushed : end - 1]:
+                stream.push(row)
+            until(lambda: not stream._sender._wakeup._signalled)  # the thread has seen all others
+            stream.push(rows[end - 1])
+            until(lambda end=end: len(pump.rows) == end)
+    assert np.array_equal(pump.rows, rows)
+
+
+@pytest.mark.parametrize("pushed_before", [0, 3, 7])
+def test_a_full_stream_accepts_no_further_sample(daemon, client, pump, pushed_before):
+    rows = numbered(0, 30)
+    daemon.fault = lambda request: IGNORE if isinstance(request, Learn) else None
+    with client.stream("pump", batch=4, window=2, interval=None, timeout=0.05) as stream:
+        if pushed_before:
+            stream.push_many(rows[:pushed_before])
+        for row in rows[pushed_before:12]:
+            stream.push(row)
+        for _ in range(3):
+            with pytest.raises(NoAnswer):
+                stream.push(rows[12])
+        assert stream.pushed == stream.pending == 12
+        stream.abort()
+
+
+def test_a_failed_stream_accepts_no_further_sample(daemon, client, pump, until):
+    rows, gate = numbered(0, 10), threading.Event()
+    daemon.fault = lambda request: UnknownModel(f"{gate.wait(60)}") if isinstance(request, Learn) else None
+    with client.stream("pump", batch=8, interval=None) as stream:
+        for row in rows[:8]:
+            stream.push(row)
+        until(lambda: len(stream._sender.window))
+        stream.push(rows[8])
+        gate.set()
+        until(lambda: stream._sender.window.failure)
+        with pytest.raises(StreamLost):
+            stream.push(rows[9])
+        stream.abort()
 
 
 TIMES = np.arange(300) * 10**9 + 1_700_000_000_000_000_000
