@@ -25,10 +25,12 @@ PARTS = {
         "streamlearn.daemon.intake.lane:Lane.find",
         "streamlearn.daemon.loop:decode_request",
         "streamlearn.daemon.intake.run:Run.learn",
+        "streamlearn.daemon.intake.run:Run.samples",
     ],
     "check": [
         "streamlearn.daemon.durability.group_commit:GroupCommit.learn",
         "streamlearn.daemon.durability.group_commit:GroupCommit.learn_run",
+        "streamlearn.daemon.durability.group_commit:GroupCommit.learn_samples",
     ],
     "hash": ["streamlearn.shard.shard:content_digests"],
     "journal": ["streamlearn.daemon.durability.group_commit:GroupCommit._append"],

@@ -6,19 +6,19 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap, Quarantined, UnknownProducer
-from streamlearn.kernels.stream.interrupt_words import NEVER
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.models.stream.patterns import Feedback
 from streamlearn.shard.applied import Applied
+from streamlearn.shard.collaborators import Interrupts, ModelSource, Watch
 from streamlearn.shard.key_texts import KeyTexts
 from streamlearn.shard.origin import Origin, WaitingRows
 from streamlearn.shard.producers import Position, ProducerState
@@ -44,51 +44,6 @@ _EMPTY: deque[tuple[Record, Batch | Targets | None]] = deque(maxlen=0)  # a queu
 def memory_bytes(record: Record) -> int:
     """Return the memory that a queued record takes, about."""
     return len(record.payload) + BATCH_OVERHEAD * record.batches
-
-
-class ModelSource(Protocol):
-    """Creates models: `streamlearn.models`, or a fake of it in tests."""
-
-    def create(self, kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
-        """Create a new model. Raises `BadSpec`, also if a row may cost more multiply-adds than the limit."""
-
-    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
-        """Create a model from all arrays of a checkpoint."""
-
-
-class Watch(Protocol):
-    """Records which part of the journal is being applied, in case that the process dies."""
-
-    def enter(self, create_lsn: int, place: Place) -> None:
-        """The model that record `create_lsn` created begins to apply `place`."""
-
-    def leave(self) -> None:
-        """It has applied it."""
-
-
-class NoWatch:
-    """Records nothing."""
-
-    def enter(self, create_lsn: int, place: Place) -> None:
-        """Do nothing."""
-
-    def leave(self) -> None:
-        """Do nothing."""
-
-
-class Interrupts(Protocol):
-    """Ends slices early."""
-
-    def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
-        """Return the interrupt of a slice that begins now, see `kernels/stream/interrupt.py`."""
-
-
-class NoInterrupts:
-    """Lets every slice end by itself."""
-
-    def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
-        """Return a flag that nobody sets."""
-        return NEVER
 
 
 class Snapshot(NamedTuple):
@@ -139,6 +94,7 @@ class HostedModel:
         "set_aside",
         "slice_rows",
         "suspects",
+        "takes_only_x",
         "unmatched_targets",
     )
 
@@ -162,6 +118,7 @@ class HostedModel:
         self.backlog_rows = 0
         self.backlog_bytes = 0
         self.row_cost, self.query_cost = row_cost(model.spec), query_cost(model.spec)
+        self.takes_only_x = model.takes_only_x and not model.uses_time
         self.row_bytes = row_bytes(model, model.outputs_class)  # of an answer to `predict`
         self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
@@ -278,53 +235,65 @@ class HostedModel:
         else:
             self.model = models.from_arrays(arrays, metadata)
 
-    def _learn(self, last: Record, batch: Batch | Targets, watch: Watch, interrupts: Interrupts) -> Applied:
+    def _learn(self, record: Record, batch: Batch | Targets, watch: Watch, interrupts: Interrupts) -> Applied:
         """Learn as many whole records as fit into a slice, or a part of one record.
 
         A slice that is interrupted ends anywhere, after one row or more. The next one then learns only the
         rest of that record. So a slice ends at the end of a record again, where a checkpoint can be taken.
         """
-        kind, first_lsn, begin = last.kind, last.first_lsn or last.lsn, self._rows_done
-        limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
-        stop = min(last.rows, begin + limit)
-        whole = begin == 0 and stop == last.rows
-        parts, rows = [batch if whole else part(batch, begin, stop)], stop - begin
-        sizes, arrived, counts = [(last.lsn, rows)], [last.time], [rows]
-        if whole and len(self._queue) > 1:
-            for record, next_batch in islice(self._queue, 1, None):
-                if next_batch is None or record.kind is not kind or rows + record.rows > limit:
-                    break
-                if any(place.rows_before(record.lsn, 0) is not None for place in self.suspects):
-                    break
-                if record.optional_columns != last.optional_columns:
-                    break  # only a part of the samples has times of its own
-                parts.append(next_batch)
-                rows += record.rows
-                sizes.append((record.lsn, record.rows))
-                arrived.append(record.time)
-                counts.append(record.rows)
-                last = record
-        first = self.model.samples if self._samples is None else self._samples
-        watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
-        self.model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
-        joint, late = batch if last.decoded is batch and whole else joined(parts), None
-        outputs = self.model.learn_validated(joint)
-        done = 1 if rows == 1 else self.model.samples - first  # of one row, every model does one
+        kind, begin, model = record.kind, self._rows_done, self.model
+        limit = self.slice_rows if not self.suspects else self._rows_before_suspects(record)
+        rows = min(record.rows - begin, limit)
+        records, arrived, counts = [record], [record.time], [rows]
+        if rows < record.rows:
+            batch = joined([part(batch, begin, begin + rows)])
+        elif len(self._queue) > 1:
+            records, batch = self._next_records(limit)
+            arrived, counts = [each.time for each in records], [each.rows for each in records]
+            rows = sum(counts)
+        elif batch is not record.decoded:
+            batch = joined([batch])
+        last = records[-1]
+        first = model.samples if self._samples is None else self._samples
+        watch.enter(self.create_lsn, Place(record.first_lsn or record.lsn, begin, last.lsn, rows))
+        model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
+        outputs, late = model.learn_validated(batch), None
+        done = 1 if rows == 1 else model.samples - first  # of one row, every model does one
         self._samples = first + done if kind is RecordKind.LEARN else None
         if kind is RecordKind.TARGETS:
             done = len(outputs)
-            self._count_matches(sizes, outputs)
+            self._count_matches(records, counts, outputs)
         self.learned += done
         self.backlog_rows -= done
         if self._waiting_rows is not None and kind is RecordKind.LEARN:
-            origin = Origin(joint, arrived, counts, first)
+            origin = Origin(batch, arrived, counts, first)
             late = self._waiting_rows.take(origin, done, outputs.arrays["sample"])
-        if whole and done == last.rows and len(sizes) == 1:  # one record: the usual case
+        if done == record.rows and len(records) == 1:  # one record: the usual case
             self._finish()
         else:
-            last = self._advance(done, len(sizes))
-        origins = joint, arrived, counts, late
+            last = self._advance(done, len(records))
+        origins = batch, arrived, counts, late
         return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows, *origins)
+
+    def _next_records(self, limit: int) -> tuple[list[Record], Any]:
+        """Return the first records of the queue that are learned in one slice, and their batches as one.
+
+        They have at most `limit` rows, unless the first one alone has more.
+        """
+        first, batch = self._queue[0]
+        records, rows = [first], first.rows
+        batches: list[Any] = [batch]
+        for record, next_batch in islice(self._queue, 1, None):
+            rows += record.rows
+            if next_batch is None or record.kind is not first.kind or rows > limit:
+                break
+            if any(place.rows_before(record.lsn, 0) is not None for place in self.suspects):
+                break
+            if record.optional_columns != first.optional_columns:
+                break  # only a part of the samples has times of its own
+            records.append(record)
+            batches.append(next_batch)
+        return records, joined(batches)
 
     def _advance(self, rows: int, most: int) -> Record:
         """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""
@@ -377,13 +346,13 @@ class HostedModel:
                 record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
             )
 
-    def _count_matches(self, sizes: Sequence[tuple[int, int]], outputs: NamedArrays) -> None:
-        """Count the late targets that had a sample. `sizes`: lsn and number of outputs of each record."""
+    def _count_matches(self, records: Sequence[Record], counts: Sequence[int], outputs: NamedArrays) -> None:
+        """Count the late targets that had a sample. `counts`: number of outputs of each record."""
         matched = outputs.arrays["sample"] >= 0  # (rows,)
         start = 0
-        for lsn, rows in sizes:
-            if lsn in self._matches:
-                self._matches[lsn] += int(np.count_nonzero(matched[start : start + rows]))
+        for record, rows in zip(records, counts, strict=True):
+            if record.lsn in self._matches:
+                self._matches[record.lsn] += int(np.count_nonzero(matched[start : start + rows]))
             start += rows
         count = int(np.count_nonzero(matched))
         self.matched_targets += count

@@ -212,18 +212,9 @@ class ProducerState:
         if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
             return
         part = self._generated if producer[0] == GENERATED else self._named
-        known = part.find(producer)
-        if known is None or known.epoch != epoch:
-            if part is _EMPTY:
-                part = self._begin(producer)
-            part.producers.pop(producer, None)
-            known = part.newest = part.producers[producer] = _Producer(producer, epoch)
-            while len(part.producers) > CAPACITY:
-                forgotten = part.producers.pop(next(iter(part.producers)))
-                part.floor = max(part.floor, forgotten.epoch + 1)
-        elif known is not part.newest:
-            part.producers[producer] = part.producers.pop(producer)
-            part.newest = known
+        known = part.newest
+        if known is None or known.name != producer or known.epoch != epoch:
+            known = self._newest(part, producer, epoch)
         kept = known.digests
         if seq != known.next_seq or len(digests) < batches:  # batches are missing, or the others are too old
             del kept[:]
@@ -232,6 +223,22 @@ class ProducerState:
             del kept[:-RESEND_WINDOW]
         known.next_seq = min(seq + batches, LAST_SEQ + 1)
         known.lsn = lsn
+
+    def _newest(self, part: _Part, producer: str, epoch: int) -> _Producer:
+        """Make this epoch of a producer the newest one of its part."""
+        known = part.producers.get(producer)
+        if known is None or known.epoch != epoch:
+            if part is _EMPTY:
+                part = self._begin(producer)
+            part.producers.pop(producer, None)
+            known = part.newest = part.producers[producer] = _Producer(producer, epoch)
+            while len(part.producers) > CAPACITY:
+                forgotten = part.producers.pop(next(iter(part.producers)))
+                part.floor = max(part.floor, forgotten.epoch + 1)
+        else:
+            part.producers[producer] = part.producers.pop(producer)
+            part.newest = known
+        return known
 
     def copy(self) -> ProducerState:
         """Return an independent copy."""

@@ -19,18 +19,10 @@ from typing import Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
 from streamlearn.models.base import Model
-from streamlearn.models.batch import Batch, Targets
+from streamlearn.models.batch import Batch, Float32, Targets
 from streamlearn.shard.applied import Applied
-from streamlearn.shard.hosted_model import (
-    ARRIVAL,
-    HostedModel,
-    Interrupts,
-    ModelSource,
-    NoInterrupts,
-    NoWatch,
-    Snapshot,
-    Watch,
-)
+from streamlearn.shard.collaborators import Interrupts, ModelSource, NoInterrupts, NoWatch, Watch
+from streamlearn.shard.hosted_model import ARRIVAL, HostedModel, Snapshot
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digests, encode_payload, has_only_x, optional_columns
 from streamlearn.shard.set_aside import SetAside
@@ -193,6 +185,51 @@ class Shard:
         hosted.note_accepted(record)
         if learn.key_names and batch.keys is not None:
             hosted.key_texts.add(learn.key_names)
+        return record
+
+    def accept_samples(
+        self, hosted: HostedModel, x: Float32, learn: Learn, seq: int, lsn: int, time: int, batches: int
+    ) -> Record | None:
+        """Make the record of samples as `accept_learn` does. `None` if that must do it: nothing has changed.
+
+        Parameters
+        ----------
+        hosted
+            The model.
+        x
+            The samples ``(rows, dim)``. The record keeps them.
+        learn
+            The header of the batches: the producer and its epoch.
+        seq
+            The number of the first batch: the next one of its producer, if it has one.
+        lsn, time, batches
+            As for `accept_learn`.
+        """
+        if not hosted.takes_only_x:
+            return None
+        try:
+            x = hosted.model.read(x)
+        except StreamlearnError:
+            return None
+        rows, columns = x.shape
+        payload, producer = x.data.cast("B"), learn.producer
+        digests = content_digests(payload, columns, 0, 0, batches) if producer else ()
+        record = Record(
+            RecordKind.LEARN,
+            lsn,
+            time,
+            hosted.name,
+            producer,
+            learn.epoch,
+            seq,
+            rows,
+            columns,
+            payload=payload,
+            batches=batches,
+            digests=digests,
+            decoded=Batch(x),
+        )
+        hosted.note_accepted(record)
         return record
 
     def forget_unqueued(self) -> None:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.clock import ArrivalClock
+from streamlearn.daemon.intake.run import Run
 from streamlearn.daemon.network.replies import ReplyAddress, as_typed
 from streamlearn.errors import Busy, DiskFull, JournalFailed, StreamlearnError
 from streamlearn.shard import BATCH_OVERHEAD, Duplicate, HostedModel, memory_bytes
-from streamlearn.store.record import Record
+from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol import Id, Learn
 
 RETRY_NS = 500_000_000  # between two attempts to journal firehose batches on a full disk
@@ -26,15 +27,20 @@ class _Pending(NamedTuple):
     """A batch or a run of the current group."""
 
     accepted: Record | Duplicate
-    learn: Learn
+    learn: Learn  # of a run of samples only what the headers say
     hosted: HostedModel
     reply_to: ReplyAddress | None  # `None` for the firehose
     ids: Sequence[Id] = ()  # of a run, one per request
 
     def singles(self) -> Iterator[tuple[Learn, ReplyAddress | None]]:
         """Return the batches one by one."""
-        batches = self.accepted.batches if isinstance(self.accepted, Record) else 1
-        return _singles(self.learn, batches, self.reply_to, self.ids)
+        accepted, learn = self.accepted, self.learn
+        batches = accepted.batches if isinstance(accepted, Record) else 1
+        if isinstance(accepted, Record) and learn.x is None and learn.y is None:
+            learn = learn._replace(
+                x=accepted.decoded.x, seq=accepted.seq, id=self.ids[-1] if self.ids else None
+            )
+        return _singles(learn, batches, self.reply_to, self.ids)
 
 
 class _Ack(NamedTuple):
@@ -159,6 +165,25 @@ class GroupCommit:
         context.metrics.model(run.model).received += accepted.rows
         self._add(_Pending(accepted, run, hosted, reply_to, ids))
 
+    def learn_samples(self, run: Run, reply_to: ReplyAddress | None) -> bool:
+        """Add a run to the group as one record, if it has only samples and the model takes them as they are.
+
+        The first batch must have the next number of its producer, if it has one. Return whether it was added.
+        """
+        context, learn = self._context, run.template.without_arrays
+        hosted, x = context.shard.get(learn.model), run.samples()
+        if hosted is None or hosted.set_aside is not None or x is None:
+            return False
+        lsn = context.journal.next_lsn + self._group_records
+        record = context.shard.accept_samples(
+            hosted, x, learn, run.first_seq, lsn, self._clock.now(), run.batches
+        )
+        if record is None:
+            return False
+        context.metrics.model(learn.model).received += record.rows
+        self._add(_Pending(record, learn, hosted, reply_to, run.ids))
+        return True
+
     def _learn_or_answer(self, learn: Learn, reply_to: ReplyAddress | None) -> None:
         """Handle one batch; answer an error."""
         try:
@@ -231,12 +256,12 @@ class GroupCommit:
             duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
                 enqueue(accepted)
-                if hosted.reports_silence and learn.x is not None:
+                if hosted.reports_silence and accepted.kind is RecordKind.LEARN:
                     self._context.silences.arrived(hosted.name, learn.keys, now)
                 if self.is_overloaded(hosted):
                     self._overloaded[hosted] = None
             if learn.ack != "none" and reply_to is not None:
-                targets = learn.x is None and not duplicate
+                targets = isinstance(accepted, Record) and accepted.kind is RecordKind.TARGETS
                 if targets:
                     hosted.await_matches(accepted.lsn)
                 rows = accepted.rows // max(len(ids), 1)

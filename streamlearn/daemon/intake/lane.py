@@ -74,7 +74,7 @@ class Lane:
         if not self.arena.has_room(template.batch_bytes):
             self.close()
         elif open_run is not None:
-            self._close_run(template.model)
+            self._add(self._runs.pop(template.model))
         hosted = self._shard.get(template.model)
         learn, identity = template.without_arrays, template.identity
         if hosted is None or hosted.set_aside is not None:
@@ -97,16 +97,18 @@ class Lane:
 
     def close(self) -> None:
         """Add all runs to the group, and give the arena back."""
-        for model in list(self._runs):
-            self._close_run(model)
+        runs, self._runs = self._runs, {}
+        for run in runs.values():
+            self._add(run)
         self.arena.give_back()
 
-    def _close_run(self, model: str) -> None:
-        run = self._runs.pop(model, None)
-        if run is None or not run.batches:
+    def _add(self, run: Run) -> None:
+        """Add a run to the group."""
+        if not run.batches:
             return
         reply_to = ReplyAddress([run.sender], run.ids[-1], run.identity) if run.sender else None
-        self._group_commit.learn_run(run.learn(), run.batches, reply_to, run.ids)
+        if not self._group_commit.learn_samples(run, reply_to):
+            self._group_commit.learn_run(run.learn(), run.batches, reply_to, run.ids)
 
 
 def _may_push(identity: Identity, model: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamlearn.access.identity import Identity
 from streamlearn.daemon.intake.template import Template
@@ -92,6 +93,15 @@ class Run:
         if self.template.numbered:
             self.next_seq += batches
 
+    def samples(self) -> NDArray[np.float32] | None:
+        """Return a copy of the samples ``(rows, dim)``; `None` unless they lie together, and nothing else."""
+        template = self.template
+        if not template.has_only_x or len(self._parts) > 1:
+            return None
+        ((_, dtype, row_shape),) = template.columns
+        shape = (self.batches * template.rows, *row_shape)
+        return np.ndarray(shape, dtype, self.arena.memory, self._parts[0][0]).copy()
+
     def learn(self) -> Learn:
         """Return all batches as one, with the number of the first. Its arrays are copies."""
         template = self.template
@@ -99,10 +109,6 @@ class Run:
         last_id = self.ids[-1] if self.ids else None
         columns: dict[str, Any] = {}
         rows, at = self.batches * template.rows, 0
-        if len(template.columns) == 1 and len(self._parts) == 1:
-            name, dtype, row_shape = template.columns[0]
-            values = np.ndarray((rows, *row_shape), dtype, memory, self._parts[0][0])
-            return template.learn(self.first_seq, last_id, {name: values.copy()})
         joined = np.concatenate([memory[begin:end] for begin, end in self._parts])
         batches = joined.reshape(self.batches, template.batch_bytes)
         for (name, dtype, row_shape), size in zip(template.columns, template.frame_bytes, strict=True):

@@ -90,6 +90,7 @@ class Template:
         "batch_bytes",
         "columns",
         "frame_bytes",
+        "has_only_x",
         "identity",
         "key",
         "largest_frame",
@@ -107,6 +108,7 @@ class Template:
         self.rows = learn.rows
         arrays = learn.arrays
         self.columns = [(name, array.dtype, array.shape[1:]) for name, array in arrays.items()]
+        self.has_only_x = list(arrays) == ["x"] and learn.channels is None and learn.key_names is None
         self.frame_bytes = [array.nbytes for array in arrays.values()]
         self.batch_bytes = sum(self.frame_bytes)
         self.largest_frame = max(self.frame_bytes)
