@@ -33,6 +33,7 @@ from .compiler.arrays import new_array
 
 _WORD = ir.IntType(64)
 _HEAD_BYTES = object.__basicsize__  # of every object, before its own fields
+_FORMS = {types.float64: "<d", types.float32: "<f4x"}  # of numbers in a word
 _FIELDS = 5  # of an array before its shape: two owners, number of values, bytes of a value, address
 
 
@@ -91,7 +92,7 @@ class Prepared:
         table = [address_of_code(self._entry_point.dispatcher)]
         for value, (_, kind, dtype) in zip(key, self._parameters, strict=True):
             if dtype is None:
-                table += struct.unpack("<q", struct.pack("<d" if kind is types.float64 else "<q", value))
+                table += struct.unpack("<q", struct.pack(_FORMS.get(kind, "<q"), value))
             else:
                 strides = [dtype.itemsize * math.prod(value[axis + 1 :]) for axis in range(len(value))]
                 table += [0, 0, math.prod(value), dtype.itemsize, 0, *value, *strides]
@@ -185,16 +186,6 @@ def arrays_at(dtype: Any) -> Any:
 
 
 words_at = arrays_at(types.int64)
-
-
-@intrinsic
-def word_at(typing: Any, address: Any) -> Any:
-    """The int64 at an address."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], _WORD.as_pointer()))
-
-    return types.int64(types.int64), build
 
 
 def _words(kind: Any) -> int:

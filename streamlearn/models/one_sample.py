@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
-_NOT_RETURNED = {"schedules", "sample", "contribution"}
+_NOT_RETURNED = {"schedules", "sample", "contribution", "expected"}
 _NO_EVENTS = np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)
 
 
@@ -39,10 +39,12 @@ class Learner(NamedTuple):
     kernel: Prepared
     step: Any
     """The entry point that calls it, see kernels/stream/one_sample.py."""
-    fields: Sequence[Shape]
+    fields: tuple[Shape, ...]
     """What it computes for the sample."""
     arguments: Callable[[Arrays], dict[str, Any]]
     """Returns its arguments by name, with these arrays. Not yet those of the sample."""
+    places: NDArray[np.int32] | None = None
+    """``(units + 1, axes)``: the units' places on a grid, for the output ``coords``; −1 in the last row."""
 
 
 class SingleSamples(Model, ABC):
@@ -88,6 +90,7 @@ class Row:
     def __init__(self, model: Model, learner: Learner) -> None:
         self.begin = learner.kernel.end
         alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
+        self._places = learner.places
         self.fields = Fields(
             [
                 ("schedules", np.float32, (schedules, 1)),  # their values
@@ -98,14 +101,27 @@ class Row:
                 ("drift", np.bool_, (int(model._detector is not None),)),
             ]
         )
-        self._returned = [
-            each for each in self.fields.fields if each.shape[0] and each.name not in _NOT_RETURNED
-        ]
+        self._fields = {
+            each.name: each for each in self.fields.fields if each.shape[0] and each.name not in _NOT_RETURNED
+        }
 
-    def outputs(self, memory: Words) -> Arrays:
-        """Return the outputs, in the order of the general way."""
-        memory = memory[self.begin :].copy()
-        return {field.name: field.of(memory) for field in self._returned}
+    def copy(self, memory: Words) -> bytearray:
+        """Return a copy of the memory of the row."""
+        return bytearray(memory[self.begin :])
+
+    def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
+        """Return an output that is a part of ``row``; None if there is none with this name."""
+        field = self._fields.get(name)
+        return None if field is None else field.of(row)
+
+    def outputs(self, row: bytearray) -> Arrays:
+        """Return all outputs by name, in the order of the general way."""
+        arrays = {}
+        for name, field in self._fields.items():
+            arrays[name] = field.of(row)
+            if name == "watched" and self._places is not None:  # −1: the last row
+                arrays["coords"] = self._places.take(arrays["winner"], axis=0, mode="wrap")
+        return arrays
 
 
 class OneSample:
@@ -117,8 +133,9 @@ class OneSample:
         compiler.ready(kernels)
         alarms, detector, counts = model._alarms, model._detector, model._watching.counts
         end = learner.kernel.end
-        key = learner.fields, len(model.spec.schedules), alarms is None, detector is None, end
-        self._row = shared(("row", str(key)), lambda: Row(model, learner))
+        key = model.kind, learner.fields, len(model.spec.schedules), alarms is None, detector is None
+        places = learner.places is not None and id(learner.places)  # models with equal grids share it
+        self._row = shared(("row", key, places, end), lambda: Row(model, learner))
         self._memory = memory = np.zeros(end + self._row.fields.words, np.int64)
         row = self._row.fields.of(memory[end:])
         row["number"] = memory[kernels.NUMBER :][:1]
@@ -137,8 +154,8 @@ class OneSample:
             keys.append((prepared, key))
         memory[kernels.STEP] = preparation.address_of_code(learner.step)
         owned = model.state["samples"], model._gate, counts, row["watched"]
-        places = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
-        memory[list(places)] = list(map(preparation.address_of, owned))
+        words = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
+        memory[list(words)] = list(map(preparation.address_of, owned))
         self._table: Words = shared(("prepared", *keys), lambda: _table(keys))
         self._table_address = preparation.address_of(self._table)
         self._addresses = preparation.address_of(memory)

@@ -24,7 +24,7 @@ class Field(NamedTuple):
     shape: tuple[int, ...]
     at: int  # bytes from the beginning
 
-    def of(self, memory: Words) -> NDArray[Any]:
+    def of(self, memory: Words | bytearray) -> NDArray[Any]:
         """Return the array in ``memory``."""
         return np.ndarray(self.shape, self.dtype, memory, self.at)
 
@@ -53,14 +53,20 @@ class Fields:
 class Reader(Protocol):
     """Makes the outputs of a row."""
 
-    def outputs(self, memory: Words) -> dict[str, NDArray[Any]]:
-        """Return the arrays by name. They are copies: the next sample changes ``memory``."""
+    def copy(self, memory: Words) -> bytearray:
+        """Return a copy of the row. The next sample changes ``memory``."""
+
+    def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
+        """Return an output that is a part of ``row``; None if there is none with this name."""
+
+    def outputs(self, row: bytearray) -> dict[str, NDArray[Any]]:
+        """Return all outputs by name."""
 
 
 class RowOutputs(NamedArrays):
     """The outputs of one sample.
 
-    ``arrays`` are made at the first access, which must come before the model learns its next sample, unless
+    An array is made when it is read. The first must be read before the model learns its next sample, unless
     the outputs are `kept`.
     """
 
@@ -69,15 +75,20 @@ class RowOutputs(NamedArrays):
     plain: ClassVar[type[NamedArrays]] = NamedArrays
     """The class of outputs whose arrays are made."""
 
-    def __init__(self, reader: Reader, memory: Words, events: list[AlarmEvent]) -> None:
-        self._reader, self._memory = reader, memory
+    def __init__(self, reader: Reader, memory: Any, events: list[AlarmEvent]) -> None:
+        self._reader, self._memory = reader, memory  # of the model; then a copy; None: ``arrays`` are made
         self.applied_lsn, self.events, self._length = None, events, 1
 
     def kept(self, cls: type[NamedArrays]) -> NamedArrays:
         """Return these outputs as an instance of ``cls``. The next sample does not change them."""
-        self._memory = self._memory.copy()
+        self._memory = self._reader.copy(self._memory)
         self.__class__ = _subclass(cls)  # type: ignore[arg-type] # a class has a hash
         return self
+
+    def _row(self) -> bytearray:
+        if type(self._memory) is not bytearray:
+            self._memory = self._reader.copy(self._memory)
+        return self._memory
 
     def _made(self) -> NamedArrays:
         """Return the same with arrays that are made."""
@@ -96,11 +107,15 @@ class RowOutputs(NamedArrays):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Make ``arrays``, which are unset; or return one of them."""
+            """Make ``arrays``, which are unset; or return an output."""
             if name == "arrays":
-                self.arrays = self._reader.outputs(self._memory)
+                self.arrays = self._reader.outputs(self._row())
+                self._memory = None
                 return self.arrays
-            if name[:1] != "_":
+            if name[:1] != "_" and self._memory is not None:
+                found = self._reader.output(name, self._row())
+                if found is not None:
+                    return found
                 self.arrays  # noqa: B018 - makes them
             return super().__getattr__(name)
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from streamlearn.kernels import compiler
-from streamlearn.kernels.maps import one_sample
 from streamlearn.kernels.prepared import Prepared, address_of, caller
-from streamlearn.kernels.stream import drift, schedules
+from streamlearn.kernels.stream import drift, one_sample, schedules
 
 compiler.ready(schedules, drift)
 ADVANCE = Prepared(schedules.advance)

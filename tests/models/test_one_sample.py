@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
-from streamlearn.models.maps.one_sample import GENERAL_WAY, OneSample
+from streamlearn.models.one_sample import GENERAL_WAY, OneSample
 
 USUAL = {"dim": 4, "grid": (5, 4), "seed": 3}
+UNITS = {"dim": 4, "units": 20, "seed": 3, "init": "random"}
 SPECS = {
     "usual": USUAL,
     "scaled": USUAL | {"scale": "standard", "topology": "hexagonal"},
@@ -18,17 +19,26 @@ SPECS = {
     "without alarms": USUAL | {"alarm": None},
     "one channel": USUAL | {"dim": 1},
     "adwin": USUAL | {"drift": "adwin", "rare_below": 0.0},
+    "limit": USUAL | {"learn_below": 0.9},
+    "nothing judged": USUAL | {"alarm": None, "drift": None},
+    "competitive": UNITS | {"conscience": 2.5},
+    "soft": UNITS | {"mode": "soft", "scale": "standard"},
+    "gas": UNITS | {"mode": "gas", "learn_below": 0.95},
+    "leak": UNITS | {"learning_rate": 0.1, "leak": sl.Decay(0.01, 0.0), "alarm": None},
     "bubble": USUAL | {"neighbourhood": "bubble", "sigma": 2.0, "distance": "manhattan"},
 }
 GENERAL = {  # learned by the general way
     "features": USUAL | {"features": {"lags": [1]}},
     "first samples": USUAL | {"init": "samples"},
     "labels": USUAL | {"labels": 2},
-    "limit": USUAL | {"learn_below": 0.99},
     "reaction": USUAL | {"on_drift": "watch"},
     "order": USUAL | {"alarm": sl.Alarm(transitions=True)},
-    "nothing judged": USUAL | {"alarm": None, "drift": None},
+    "reseeding": UNITS | {"on_drift": "reseed"},
 }
+
+
+def create(spec):
+    return (sl.Competitive if "units" in spec else sl.SOM)(**spec)
 
 
 def stream(dim, n=900):
@@ -57,7 +67,7 @@ def facts(event):
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_state_and_outputs_are_those_of_a_batch(spec):
     x = stream(spec["dim"])
-    batches, single = sl.SOM(**spec), sl.SOM(**spec)
+    batches, single = create(spec), create(spec)
     whole = batches.learn(x)
     parts = [single.learn(sample) for sample in x]
     assert isinstance(single._one_sample, OneSample)
@@ -68,7 +78,7 @@ def test_state_and_outputs_are_those_of_a_batch(spec):
 
 @pytest.mark.parametrize("spec", GENERAL.values(), ids=GENERAL)
 def test_other_specs_take_the_general_way(spec):
-    single = sl.SOM(**spec)
+    single = create(spec)
     single.learn(stream(4)[0], **({"y": [1]} if "labels" in spec else {}))
     assert single._one_sample is GENERAL_WAY
 
@@ -76,6 +86,9 @@ def test_other_specs_take_the_general_way(spec):
 def test_outputs_stay_when_the_next_sample_is_learned():
     x, model = stream(4), sl.SOM(**USUAL)
     outputs = [model.learn(sample) for sample in x[:50]]
+    np.testing.assert_array_equal(
+        np.concatenate([out.coords for out in outputs]), sl.SOM(**USUAL).learn(x[:50]).coords
+    )
     before = np.concatenate([out.winner for out in outputs])
     model.learn(x[50:])
     np.testing.assert_array_equal(np.concatenate([out.winner for out in outputs]), before)
@@ -103,6 +116,7 @@ def test_what_happens_between_two_samples_counts():
         model.resume()
         model.reheat(0.5)
         model.feedback(x[460], "fault", "leak")
+    assert single.quality()["watched_samples"] == 50
     assert not both(150, 500).watched.any()
     for model in (batches, single):
         model.apply_label(model.validate_label("idle", 3, None, None))

@@ -13,6 +13,7 @@ import pytest
 import streamlearn as sl
 from streamlearn import models
 from streamlearn.models.maps.som import SOMSpec
+from streamlearn.models.one_sample import OneSample
 from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import row_cost
 from streamlearn.models.sharing import MOST_SHARED_KEYS, shared, with_shared_keys
@@ -56,9 +57,27 @@ def test_zeros_of_both_signs_and_numbers_of_both_types_are_different() -> None:
 
 
 @pytest.mark.parametrize("alarm", [True, None])
-def test_maps_share_the_keys_of_their_attributes(alarm: bool | None) -> None:
-    """A dictionary with keys of its own would take 1.3 kB of each of thousands of models."""
-    one, other = (sl.SOM(dim=2, grid=(4, 4), alarm=alarm) for _ in range(2))
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (sl.SOM, {"grid": (4, 4)}),
+        (sl.Competitive, {"units": 4, "init": "random"}),
+        (sl.RNN, {"readout": "adam", "hidden": 4}),
+        (sl.RNN, {"hidden": 4, "lags": 4}),
+    ],
+    ids=["som", "competitive", "adam", "least squares"],
+)
+def test_models_share_the_keys_of_their_attributes(
+    kind: Any, spec: dict[str, Any], alarm: bool | None
+) -> None:
+    """A dictionary with keys of its own would take 1.3 kB of each of thousands of models.
+
+    Also if they have learned single samples.
+    """
+    one, other = (kind(dim=2, **spec, alarm=alarm) for _ in range(2))
+    for model in (one, other):
+        model.learn(X[:1])
+        assert isinstance(model._one_sample, OneSample)
     assert sys.getsizeof(other.__dict__) < sys.getsizeof(dict(one.__dict__.items()))
 
 

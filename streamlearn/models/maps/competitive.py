@@ -10,13 +10,15 @@ from pydantic import Field, model_validator
 
 from ...kernels import compiler
 from ...kernels.maps import competitive as kernels
-from ...kernels.maps import fairness
+from ...kernels.maps import fairness, one_sample
 from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
+from ..one_sample import Learner
 from ..outputs import CompetitiveOutputs, LabelTargetOutputs
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..stream.schedules import Decay, Schedule, bounds, within
-from .labels import LabelledModel, LabelledSpec
+from .labels import LabelledSpec
+from .one_sample import SingleMapSamples
 from .unit_rates import NO_UNIT_RATES, UnitRates
 
 
@@ -170,7 +172,7 @@ class CompetitiveSpec(LabelledSpec):
         return "none" if self.conscience is None else "conscience"
 
 
-class Competitive(LabelledModel):
+class Competitive(SingleMapSamples):
     """Competitive learning: prototypes that move towards the samples that they win.
 
     Use it to sort a stream into clusters if no map is needed.
@@ -241,6 +243,12 @@ class Competitive(LabelledModel):
             "conscience_rate": np.float32(self.spec.conscience_rate),
             "share": share,
         }
+
+    def _single_learner(self) -> Learner | None:
+        if not self._learns_single_samples:
+            return None
+        compiler.ready(one_sample)
+        return self._learner(one_sample.COMPETITIVE, one_sample.competitive_step)
 
     def _raise_rates(self, heat: float) -> None:
         if self._own_rate is not None:

@@ -9,23 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from streamlearn_client.outputs import NamedArrays
-
 from ...kernels import compiler
-from ...kernels.maps import cooperation, lattice
+from ...kernels.maps import cooperation, lattice, one_sample
 from ...kernels.maps import som as kernels
 from .. import base, lane_layout
 from ..accepts import Accepts
-from ..batch import Batch, Float32, Targets
+from ..batch import Batch, Float32
 from ..locking import locked
+from ..one_sample import Learner
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..readable import Part, array_part
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..sharing import shared, with_shared_keys
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
-from .labels import LabelledModel, LabelledSpec
-from .one_sample import GENERAL_WAY, GeneralWay, OneSample, fits
+from .labels import LabelledSpec
+from .one_sample import SingleMapSamples
 from .plots import MapPlots
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -189,7 +188,7 @@ class SOMSpec(LabelledSpec):
         return self.grid_distance or _GRID_DISTANCES[self.topology][0]
 
 
-class SOM(MapPlots, LabelledModel):
+class SOM(MapPlots, SingleMapSamples):
     """Self-organizing map: a grid of units that preserves the topology of the samples.
 
     Use it to see which regimes a stream has, how they relate, and which samples belong to none.
@@ -245,7 +244,6 @@ class SOM(MapPlots, LabelledModel):
         self._coords = shared(("coords", rows, columns, axes), partial(_coords, rows, columns, axes))
         metric = lattice.METRICS[self.spec.metric]
         self._learn_kernel = kernels.learn
-        self._one_sample: OneSample | GeneralWay | None = None  # None: not yet known
         shape = hexagonal, self.spec.torus, metric, rows, columns
         arguments = self._learn_arguments | {
             "grid": shared(("grid", rows, columns, hexagonal), partial(_grid, rows, columns, hexagonal)),
@@ -255,22 +253,11 @@ class SOM(MapPlots, LabelledModel):
         self._learn_arguments = with_shared_keys("som.learn", arguments)
         self._predict_arguments = with_shared_keys("som.predict", self._predict_arguments)
 
-    def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
-        """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
-
-        A sample that comes alone takes one call of a kernel, if the spec has none of the rarer options.
-        """
-        if isinstance(batch, Batch) and len(batch.x) == 1 and batch.times is None:
-            if self._one_sample is None:
-                self._one_sample = OneSample(self) if fits(self) else GENERAL_WAY
-            out = self._one_sample.learn(batch.x)
-            if out is not None:
-                return out
-        return super().learn_validated(batch)
-
-    def _set_labelled(self, labelled: bool) -> None:
-        super()._set_labelled(labelled)
-        self._one_sample = None
+    def _single_learner(self) -> Learner | None:
+        if not self._learns_single_samples:
+            return None
+        compiler.ready(one_sample)
+        return self._learner(one_sample.SOM, one_sample.som_step, self._coords)
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
         return self._with_coords(super()._learn(batch))

@@ -209,7 +209,6 @@ class Recurrent(PyTorchParameters):
         state["counters"] = np.zeros(4, np.int64)
         state["quality"] = np.zeros((5, self._target_columns))
         state["input_means"] = np.zeros((2, self.inputs))
-        self._target_method = scaling.NONE if self.spec.class_count else self.method
         self._target_statistics = self._statistics  # of targets that are samples
         columns = 0 if self.spec.compares_channels else self.explained
         state["error_scale"] = np.zeros((error_scale.ROWS, columns))
@@ -256,6 +255,11 @@ class Recurrent(PyTorchParameters):
             **self._score.arguments,
             **{name: state[name] for name in ("quality", "input_means", "error_scale")},
         }
+
+    @property
+    def _target_method(self) -> int:
+        """How the kernels scale targets."""
+        return scaling.NONE if self.spec.class_count else self.method
 
     @property
     def scored_values(self) -> int:

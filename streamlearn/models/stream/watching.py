@@ -106,11 +106,6 @@ class Watching(ByName):
         return self._counts
 
     @property
-    def paused_word(self) -> NDArray[np.int64]:
-        """Whether it is, ``(1,)``, for kernels: a view of the state."""
-        return self._counts[PAUSED:]
-
-    @property
     def shut(self) -> bool:
         """Whether the rows that are being processed are watched, whatever their scores are."""
         return bool(self.gate[gate.MODE] == gate.WATCH)
