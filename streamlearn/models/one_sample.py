@@ -11,16 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
 from ..kernels import compiler
 from ..kernels import prepared as preparation
 from ..kernels.stream import one_sample as kernels
 from .base import Model
-from .batch import Batch, Targets
-from .row_outputs import Fields, RowOutputs, Words
+from .batch import Batch, Float32, Targets
+from .outputs import ModelOutputs
+from .row_outputs import Fields, RowOutputs, Words, kept
 from .sharing import shared
 from .stream.alarm import compared, event_memory
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
 _NOT_RETURNED = {"schedules", "sample", "contribution", "expected"}
-_NO_EVENTS = np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)
+_FLOAT32 = np.dtype(np.float32)
 
 
 class Learner(NamedTuple):
@@ -56,6 +58,9 @@ class SingleSamples(Model, ABC):
     def _single_learner(self) -> Learner | None:
         """Return the learner of a sample that comes alone; None if the general way learns it."""
 
+    def _learn_given(self, x: ArrayLike) -> ModelOutputs | None:
+        return None if self._one_sample is None else self._one_sample.learn_given(x, self.outputs_class)
+
     def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
 
@@ -75,6 +80,9 @@ class GeneralWay:
     """In place of a `OneSample` of a model that has none."""
 
     def learn(self, batch: Batch) -> None:
+        """Learn nothing: the general way does."""
+
+    def learn_given(self, x: object, cls: type[ModelOutputs]) -> None:
         """Learn nothing: the general way does."""
 
 
@@ -127,7 +135,7 @@ class Row:
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
-    __slots__ = ("_addresses", "_alarms", "_memory", "_row", "_table", "_table_address")
+    __slots__ = ("_addresses", "_alarms", "_memory", "_row", "_shape", "_table", "_table_address")
 
     def __init__(self, model: Model, learner: Learner) -> None:
         compiler.ready(kernels)
@@ -160,16 +168,38 @@ class OneSample:
         self._table_address = preparation.address_of(self._table)
         self._addresses = preparation.address_of(memory)
         self._alarms = alarms
+        whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
+        self._shape = (1, model.dim) if whole else None  # of samples that need no conversion
 
     def learn(self, batch: Batch) -> RowOutputs:
         """Learn a batch of one sample."""
-        x, y, _, _, _ = batch
-        alarms, events = self._alarms, []
-        numbers, levels = _NO_EVENTS if alarms is None else event_memory(x.shape[1])[1:]
-        count = kernels.learn(self._table_address, self._addresses, x, x if y is None else y, numbers, levels)
-        if count and alarms is not None:
-            events = alarms.events(count, numbers, levels)
+        events = self._learn(batch.x, batch.y)
+        assert events is not None
         return RowOutputs(self._row, self._memory, events)
+
+    def learn_given(self, x: object, cls: type[ModelOutputs]) -> ModelOutputs | None:
+        """Learn what a program gave. Return None, and learn nothing, if it must be converted or refused."""
+        if (
+            type(x) is not np.ndarray
+            or x.shape != self._shape
+            or x.dtype is not _FLOAT32
+            or not x.flags.carray
+        ):
+            return None
+        events = self._learn(x, None)
+        return None if events is None else kept(cls, self._row, self._memory, events)
+
+    def _learn(self, x: Float32, y: Float32 | None) -> list[AlarmEvent] | None:
+        """Learn a sample. Return the events; None, and learn nothing, if a value is infinite."""
+        target, alarms = 0 if y is None else preparation.address_of(y), self._alarms
+        if alarms is None:
+            count = kernels.learn(self._table_address, self._addresses, x, target, 0, 0)
+            return None if count < 0 else []
+        _, numbers, levels, *addresses = event_memory(x.shape[1])
+        count = kernels.learn(self._table_address, self._addresses, x, target, *addresses)
+        if count > 0:
+            return alarms.events(count, numbers, levels)
+        return None if count < 0 else []
 
 
 def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:

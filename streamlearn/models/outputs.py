@@ -367,7 +367,7 @@ _T = TypeVar("_T", bound=NamedArrays)
 def typed(cls: type[_T], out: NamedArrays) -> _T:
     """Return ``out`` itself, as an instance of ``cls``, which has the same slots. A copy would cost time."""
     if isinstance(out, RowOutputs):
-        return out.kept(cls)  # type: ignore[return-value]
+        return out.typed(cls)
     out.__class__ = cls
     return out  # type: ignore[return-value]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
 Words = NDArray[np.int64]
+_T = TypeVar("_T", bound=NamedArrays)
 
 
 class Field(NamedTuple):
@@ -79,11 +80,9 @@ class RowOutputs(NamedArrays):
         self._reader, self._memory = reader, memory  # of the model; then a copy; None: ``arrays`` are made
         self.applied_lsn, self.events, self._length = None, events, 1
 
-    def kept(self, cls: type[NamedArrays]) -> NamedArrays:
-        """Return these outputs as an instance of ``cls``. The next sample does not change them."""
-        self._memory = self._reader.copy(self._memory)
-        self.__class__ = _subclass(cls)  # type: ignore[arg-type] # a class has a hash
-        return self
+    def typed(self, cls: type[_T]) -> _T:
+        """Return the same as an instance of ``cls``, which the next sample does not change."""
+        return _subclass(cls)(self._reader, self._row(), self.events)  # type: ignore[arg-type,return-value]
 
     def _row(self) -> bytearray:
         if type(self._memory) is not bytearray:
@@ -118,6 +117,11 @@ class RowOutputs(NamedArrays):
                     return found
                 self.arrays  # noqa: B018 - makes them
             return super().__getattr__(name)
+
+
+def kept(cls: type[_T], reader: Reader, memory: Words, events: list[AlarmEvent]) -> _T:
+    """Return outputs as an instance of ``cls``. The next sample does not change them."""
+    return _subclass(cls)(reader, reader.copy(memory), events)  # type: ignore[arg-type,return-value]
 
 
 def _same(outputs: NamedArrays) -> NamedArrays:

@@ -199,10 +199,40 @@ def test_outputs_are_of_the_own_sample_if_another_thread_learns_the_next() -> No
     np.testing.assert_array_equal(out.error, expected.error)
 
 
-def test_an_infinite_value_is_refused() -> None:
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_value_is_refused(value: float) -> None:
     single = sl.RNN(**SPECS["lstm"])
     single.learn(np.zeros((1, 3), np.float32))
     before = single.state_hash()
     with pytest.raises(sl.errors.BadValue):
-        single.learn(np.array([[0.0, np.inf, 1.0]], np.float32))
+        single.learn(np.array([[0.0, value, 1.0]], np.float32))
+    with pytest.raises(sl.errors.BadShape):
+        single.learn(np.zeros((1, 4), np.float32))
     assert single.state_hash() == before
+
+
+def test_a_symbol_that_does_not_exist_is_refused() -> None:
+    single = sl.RNN(**SPECS["symbols"])
+    single.learn([[1.0]])
+    with pytest.raises(sl.errors.BadValue):
+        single.learn(np.array([[7.0]], np.float32))
+    assert single.samples == 1
+
+
+def test_samples_of_other_types_are_converted() -> None:
+    pair = Pair(SPECS["lstm"])
+    wide = np.ascontiguousarray(np.repeat(pair.x, 2, axis=1))
+    read_only = pair.x.copy()
+    read_only.flags.writeable = False
+    forms = [
+        lambda n: pair.x[n : n + 1].astype(float),
+        lambda n: pair.x[n],
+        lambda n: pair.x[n].tolist(),
+        lambda n: read_only[n : n + 1],
+        lambda n: wide[n : n + 1, ::2],
+        lambda n: pair.x[n : n + 1].astype(">f4"),
+    ]
+    for n in range(60):
+        pair.single.learn(forms[n % len(forms)](n))
+    pair._learn(pair.general, 0, 60)
+    assert pair.single.state_hash() == pair.general.state_hash()

@@ -11,6 +11,7 @@ stage whose first array has no address is left out.
 
 from __future__ import annotations
 
+import numpy as np
 from numba.core import types
 
 from ..compiler import kernel
@@ -28,6 +29,7 @@ NUMBER = 2  # of this sample
 GATE, COUNTS = 3, 4  # addresses of the gate (gate.py) and of the counts (watch_words.py)
 WATCHED = 5  # address of the output ``watched``
 WORDS = 6
+INFINITE = -1  # result
 
 ADVANCE = Prepared(advance, first_address=WORDS)
 JUDGE = Prepared(judge, after=ADVANCE)
@@ -41,16 +43,23 @@ _JUDGE_X = JUDGE.place("x")
 _NUMBERS, _LEVELS = JUDGE.place("event_numbers"), JUDGE.place("event_levels")
 
 
-@kernel("i8(i8, i8, f4[:,::1], f4[:,::1], i8[:,::1], f4[:,::1])")
+@kernel("i8(i8, i8, f4[:,::1], i8, i8, i8)")
 def learn(
     table,  # address
     addresses,  # address of ``memory``
     x,  # (1, dim): the sample
-    y,  # (1, columns): its target, if the model takes one
-    event_numbers,  # see `judge`
-    event_levels,  # see `judge`
+    y,  # address of its target, (1, columns); 0: it has none, or is the target
+    event_numbers,  # address, see `judge`; 0 without alarms
+    event_levels,  # likewise
 ):
-    """Learn a sample, or watch it while learning is paused. Return the number of events."""
+    """Learn a sample, or watch it while learning is paused. Return the number of events.
+
+    INFINITE: a value is infinite, and nothing was done.
+    """
+    for c in range(x.shape[1]):
+        if abs(x[0, c]) == np.inf:
+            return INFINITE
+    sample = x.ctypes.data
     memory = words_at(addresses, END)
     gate, counts = _doubles_at(memory[GATE], gates.SIZE), words_at(memory[COUNTS], COUNTS_WORDS)
     paused, mode, events = counts[PAUSED] != 0, gate[gates.MODE], 0
@@ -59,15 +68,14 @@ def learn(
     memory[NUMBER] = words_at(memory[SAMPLES], 1)[0]
     if memory[_SCHEDULES] != 0:
         _advance(table, addresses)
-    call_step(memory[STEP], table, addresses, x.ctypes.data, y.ctypes.data)
+    call_step(memory[STEP], table, addresses, sample, y if y != 0 else sample)
     gate[gates.MODE] = mode
     if paused:
         counts[LEFT] = max(0, counts[LEFT] - 1)
     if paused or mode == gates.BELOW:
         counts[COUNT] += _flags_at(memory[WATCHED], 1)[0]
     if memory[_SETTINGS] != 0:
-        memory[_JUDGE_X] = x.ctypes.data
-        memory[_NUMBERS], memory[_LEVELS] = event_numbers.ctypes.data, event_levels.ctypes.data
+        memory[_JUDGE_X], memory[_NUMBERS], memory[_LEVELS] = sample, event_numbers, event_levels
         events = _judge(table, addresses)
     elif memory[_DRIFT] != 0:
         _detect(table, addresses)

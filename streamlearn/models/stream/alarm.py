@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
-from ...kernels import compiler
+from ...kernels import compiler, prepared
 from ...kernels.arguments import by_name
 from ...kernels.stream import alarm as kernels
 from ...kernels.stream import alarm_arrays, evidence, judge, patterns, stuck, threshold
@@ -40,23 +40,24 @@ _NO_DETECTOR = np.zeros(0), np.zeros(0), _NONE
 class _Memory(threading.local):
     """The events of one kernel call, in each thread: to create arrays takes longer than to learn a sample."""
 
-    events: tuple[int, Integers, Float32] = (
-        -1,
-        _NONE,
-        _NO_VALUES,
-    )  # channels, ``event_numbers``, ``event_levels``
+    # Channels, ``event_numbers``, ``event_levels``, and the addresses of both
+    events: tuple[int, Integers, Float32, int, int] = -1, _NONE, _NO_VALUES, 0, 0
 
 
 _memory = _Memory()
 
 
-def event_memory(dim: int) -> tuple[int, Integers, Float32]:
-    """Return ``dim``, and the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`."""
+def event_memory(dim: int) -> tuple[int, Integers, Float32, int, int]:
+    """Return ``dim``, the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`, and addresses.
+
+    The arrays belong to this thread until its next call.
+    """
     events = _memory.events
     if events[0] != dim:
         most = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
         numbers = np.empty((most + 1, kernels.E_NUMBERS), np.int64)
-        events = dim, numbers, np.empty((most, kernels.E_SHARES + 2 * dim), np.float32)
+        levels = np.empty((most, kernels.E_SHARES + 2 * dim), np.float32)
+        events = dim, numbers, levels, prepared.address_of(numbers), prepared.address_of(levels)
         _memory.events = events
     return events
 
@@ -199,7 +200,7 @@ class AlarmDetector:
 
     def _process(self, out: NamedArrays, *samples: Any) -> None:
         """Call the kernel until all samples are processed, and add the events to ``out``."""
-        _, numbers, levels = event_memory(self._dim)
+        _, numbers, levels, *_ = event_memory(self._dim)
         row = 0
         while row >= 0:
             count = judge.judge(*self._arguments, row, *samples, numbers, levels)
@@ -222,7 +223,7 @@ class AlarmDetector:
         ``row`` has its number and what the learner computed for it, and the outputs. ``contribution`` and
         ``expected`` may be left out.
         """
-        _, numbers, levels = event_memory(self._dim)
+        _, numbers, levels, *_ = event_memory(self._dim)
         contribution, expected = row.get("contribution", self._no_rows), row.get("expected", self._no_rows)
         given = contribution, expected, row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
         samples = 0, x, compared(row), row["score"], *given
