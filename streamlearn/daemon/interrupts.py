@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from streamlearn.kernels.stream.interrupt_words import EVERY, FLAG, LEFT, NEVER, POLL, watching
 
 EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
-QUESTION_NS = 50_000  # of learning between two looks at the socket
+QUESTION_NS = 50_000  # of learning in one slice between two looks at the socket
+LOOK_NS = 200_000  # between two looks after slices, of which many may be shorter than a look
 PAUSE_NS = 1_000_000  # of learning after a read that brought batches
 
 
@@ -62,7 +63,7 @@ class RequestInterrupts:
         """Whether a request waits and may be read now. `now`: steady ns."""
         if now < self._earliest or (now < self._next_look and not self._words[FLAG]):
             return False
-        self._next_look = now + QUESTION_NS
+        self._next_look = now + LOOK_NS
         return self._readable()
 
     def have_read(self, now: int, *, batches: bool) -> None:

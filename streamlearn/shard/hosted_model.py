@@ -34,6 +34,7 @@ FIRST_SLICE_COST = 4_000_000  # multiply-adds, see `models/row_cost.py`
 LONGEST_SLICE_COST = 200_000_000  # multiply-adds; a single row may cost more
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
+FASTER = 0.75  # times the usual duration of a row
 CALL_NS = 500_000  # a shorter slice may consist of the overhead of its call
 BATCH_OVERHEAD = 512  # bytes of memory that a queued batch takes in addition to its payload, about
 
@@ -338,9 +339,11 @@ class HostedModel:
 
     def _finish(self) -> None:
         record, _ = self._queue.popleft()
-        self._queue = self._queue or _EMPTY
+        if self._queue:
+            self.backlog_bytes -= memory_bytes(record)
+        else:
+            self._queue, self.backlog_bytes = _EMPTY, 0
         self.applied_lsn, self.applied_time = record.lsn, record.time
-        self.backlog_bytes -= memory_bytes(record)
         if record.producer:
             self.applied_producers.advance(
                 record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
@@ -372,12 +375,12 @@ class HostedModel:
 
         `rows` and `nanoseconds` are the size and the duration of the last slice. An `interrupted` slice has
         few rows, and most of its time may be that of the call. It counts only if it was too long. A short one
-        counts only if its rows were faster than those before, for the same reason.
+        counts only if its rows were clearly faster than those before, for the same reason.
         """
-        if interrupted and nanoseconds < target_ns:
-            return
         measured, average = nanoseconds / max(rows, 1), self.nanoseconds_per_row
-        if nanoseconds < CALL_NS and 0 < average < measured:
+        if nanoseconds < CALL_NS and 0 < FASTER * average < measured:
+            return
+        if interrupted and nanoseconds < target_ns:
             return
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
         rows = min(int(target_ns / max(self.nanoseconds_per_row, 1.0)), LONGEST_SLICE)
