@@ -59,6 +59,7 @@ class Prepared:
             (name, kind, np.dtype(str(kind.dtype)) if isinstance(kind, types.Array) else None)
             for name, kind in zip(parameters(entry_point.py_func), self.argument_types, strict=True)
         ]
+        self.array_names = [name for name, _, dtype in self._parameters if dtype is not None]
         self.first_word: int = 0 if after is None else after.first_word + after.words
         self.first_address: int = first_address if after is None else after.end
         self.words: int = 1 + sum(map(_words, self.argument_types))
@@ -67,8 +68,7 @@ class Prepared:
 
     def place(self, name: str) -> int:
         """Return the place of an array in the row of addresses."""
-        arrays = [name for name, _, dtype in self._parameters if dtype is not None]
-        return self.first_address + arrays.index(name)
+        return self.first_address + self.array_names.index(name)
 
     def convert(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[int]]:
         """Return what `table` needs, which is equal for models with equal specs, and the row of addresses.

@@ -21,6 +21,7 @@ from ..kernels import prepared as preparation
 from ..kernels.stream import one_sample as kernels
 from .base import Model
 from .batch import Batch, Float32, Targets
+from .one_sample_addresses import Addresses, Converted
 from .outputs import ModelOutputs
 from .row_outputs import Fields, RowOutputs, Words, kept
 from .sharing import shared
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
 _NOT_RETURNED = {"schedules", "sample", "contribution", "expected"}
+_EVENTS = "event_numbers", "event_levels"
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -135,39 +137,19 @@ class Row:
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
-    __slots__ = ("_addresses", "_alarms", "_memory", "_row", "_shape", "_table", "_table_address")
+    __slots__ = ("_address", "_addresses", "_alarms", "_memory", "_row", "_shape", "_table", "_table_address")
 
     def __init__(self, model: Model, learner: Learner) -> None:
-        compiler.ready(kernels)
-        alarms, detector, counts = model._alarms, model._detector, model._watching.counts
-        end = learner.kernel.end
-        key = model.kind, learner.fields, len(model.spec.schedules), alarms is None, detector is None
-        places = learner.places is not None and id(learner.places)  # models with equal grids share it
-        self._row = shared(("row", key, places, end), lambda: Row(model, learner))
-        self._memory = memory = np.zeros(end + self._row.fields.words, np.int64)
-        row = self._row.fields.of(memory[end:])
-        row["number"] = memory[kernels.NUMBER :][:1]
-        calls = [(learner.kernel, learner.arguments(row))]
-        if model.spec.schedules:
-            calls.append((kernels.ADVANCE, model._schedules.arguments(row["schedules"])))
-        if alarms is not None:
-            calls.append((kernels.JUDGE, alarms.arguments(np.empty((1, model.dim), np.float32), row)))
-        elif detector is not None:
-            samples = {"first": 0, "samples": row["number"], "distances": compared(row)}
-            calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
-        keys = []
-        for prepared, arguments in calls:
-            key, addresses = prepared.convert(arguments)
-            memory[prepared.first_address : prepared.end] = addresses
-            keys.append((prepared, key))
-        memory[kernels.STEP] = preparation.address_of_code(learner.step)
-        owned = model.state["samples"], model._gate, counts, row["watched"]
-        words = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
-        memory[list(words)] = list(map(preparation.address_of, owned))
-        self._table: Words = shared(("prepared", *keys), lambda: _table(keys))
+        spec = model.spec
+        self._addresses = shared(("addresses", id(spec)), lambda: Addresses(spec))
+        converted = self._addresses.converted(model.state)
+        if converted is None:
+            converted = _converted(model, learner)
+            self._addresses.compare(model.state, converted, _given(learner.kernel))
+        self._row, self._table, self._memory = converted
         self._table_address = preparation.address_of(self._table)
-        self._addresses = preparation.address_of(memory)
-        self._alarms = alarms
+        self._address = preparation.address_of(self._memory)
+        self._alarms = model._alarms
         whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
         self._shape = (1, model.dim) if whole else None  # of samples that need no conversion
 
@@ -193,13 +175,51 @@ class OneSample:
         """Learn a sample. Return the events; None, and learn nothing, if a value is infinite."""
         target, alarms = 0 if y is None else preparation.address_of(y), self._alarms
         if alarms is None:
-            count = kernels.learn(self._table_address, self._addresses, x, target, 0, 0)
+            count = kernels.learn(self._table_address, self._address, x, target, 0, 0)
             return None if count < 0 else []
         _, numbers, levels, *addresses = event_memory(x.shape[1])
-        count = kernels.learn(self._table_address, self._addresses, x, target, *addresses)
+        count = kernels.learn(self._table_address, self._address, x, target, *addresses)
         if count > 0:
             return alarms.events(count, numbers, levels)
         return None if count < 0 else []
+
+
+def _converted(model: Model, learner: Learner) -> Converted:
+    """Convert the arguments of a model."""
+    compiler.ready(kernels)
+    alarms, detector, counts = model._alarms, model._detector, model._watching.counts
+    end = learner.kernel.end
+    key = model.kind, learner.fields, len(model.spec.schedules), alarms is None, detector is None
+    places = learner.places is not None and id(learner.places)  # models with equal grids share it
+    reader = shared(("row", key, places, end), lambda: Row(model, learner))
+    memory = np.zeros(end + reader.fields.words, np.int64)
+    row = reader.fields.of(memory[end:])
+    row["number"] = memory[kernels.NUMBER :][:1]
+    calls = [(learner.kernel, learner.arguments(row))]
+    if model.spec.schedules:
+        calls.append((kernels.ADVANCE, model._schedules.arguments(row["schedules"])))
+    if alarms is not None:
+        calls.append((kernels.JUDGE, alarms.arguments(np.empty((1, model.dim), np.float32), row)))
+    elif detector is not None:
+        samples = {"first": 0, "samples": row["number"], "distances": compared(row)}
+        calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
+    keys = []
+    for prepared, arguments in calls:
+        key, addresses = prepared.convert(arguments)
+        memory[prepared.first_address : prepared.end] = addresses
+        keys.append((prepared, key))
+    memory[kernels.STEP] = preparation.address_of_code(learner.step)
+    owned = model.state["samples"], model._gate, counts, row["watched"]
+    words = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
+    memory[list(words)] = list(map(preparation.address_of, owned))
+    table: Words = shared(("prepared", *keys), lambda: _table(keys))
+    return Converted(reader, table, memory)
+
+
+def _given(kernel: Prepared) -> list[int]:
+    """Return the places of the addresses that come with each sample."""
+    arrays = (kernel, "x"), (kernel, "y"), *((kernels.JUDGE, name) for name in ("x", *_EVENTS))
+    return [prepared.place(name) for prepared, name in arrays if name in prepared.array_names]
 
 
 def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
+from streamlearn.models import one_sample
 from streamlearn.models.one_sample import GENERAL_WAY, OneSample
 
 USUAL = {"dim": 4, "grid": (5, 4), "seed": 3}
@@ -27,6 +28,7 @@ SPECS = {
     "leak": UNITS | {"learning_rate": 0.1, "leak": sl.Decay(0.01, 0.0), "alarm": None},
     "bubble": USUAL | {"neighbourhood": "bubble", "sigma": 2.0, "distance": "manhattan"},
 }
+SCRATCH = ["adwin", "soft", "gas", "leak"]  # whose models have arrays of their own that are no state
 GENERAL = {  # learned by the general way
     "features": USUAL | {"features": {"lags": [1]}},
     "first samples": USUAL | {"init": "samples"},
@@ -129,3 +131,28 @@ def test_what_happens_between_two_samples_counts():
     twin = copy.deepcopy(single)
     twin.learn(x[5])
     assert twin.state_hash() != single.state_hash() == batches.state_hash()
+
+
+@pytest.mark.parametrize("spec", [SPECS[name] for name in SPECS if name not in SCRATCH])
+def test_the_third_model_of_a_spec_converts_no_arguments(spec, monkeypatch):
+    x = stream(spec["dim"])
+    batches, *others, single = (create(spec) for _ in range(4))
+    whole, *_ = batches.learn(x), *(model.learn(x[0]) for model in others)
+    before = [model.state_hash() for model in others]
+    monkeypatch.setattr(one_sample, "_converted", None)
+    parts = [single.learn(sample) for sample in x]
+    assert single.state_hash() == batches.state_hash()
+    assert_equal(whole, parts)
+    assert [model.state_hash() for model in others] == before
+
+
+@pytest.mark.parametrize("spec", [SPECS[name] for name in SCRATCH], ids=SCRATCH)
+def test_models_with_scratch_memory_convert_their_arguments(spec, monkeypatch):
+    models = [create(spec) for _ in range(3)]
+    converted = []
+    convert = one_sample._converted
+    monkeypatch.setattr(one_sample, "_converted", lambda *args: converted.append(args) or convert(*args))
+    for model in models:
+        model.learn(stream(4)[0])
+    assert [model for model, _ in converted] == models
+    assert len({model.state_hash() for model in models}) == 1
