@@ -192,10 +192,12 @@ class Loop:
 
     def _read_requests(self, nanoseconds: int, *, wait_ns: int = 0) -> None:
         """Handle requests for at most so long. Wait for up to `wait_ns` for the next batches of a burst."""
+        began = self._runtime.steady_ns()
         operations, messages = self._operations, self._context.metrics.messages
         drained = self._requests.read(nanoseconds, wait_ns=wait_ns)
         operations, messages = self._operations - operations, self._context.metrics.messages - messages
-        self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
+        now = self._runtime.steady_ns()
+        self._interrupts.have_read(now, 0 if drained else now - began, batches=messages > operations)
 
     def _read_firehose(self) -> None:
         """Handle the firehose for one read quantum, and requests that arrive meanwhile.

@@ -71,7 +71,7 @@ class Idle:
     def waiting(self, now: int) -> bool:
         return False
 
-    def have_read(self, now: int, *, batches: bool) -> None: ...
+    def have_read(self, now: int, unfinished_ns: int, *, batches: bool) -> None: ...
 
 
 class Side:

@@ -21,6 +21,7 @@ from streamlearn.models.outputs import ModelOutputs
 from streamlearn.shard.hosted_model import HostedModel
 from streamlearn_client.protocol import Learn
 from tests.daemon.harness import SECONDS, Running, X, reference
+from tests.daemon.sides import Clock, Side
 from tests.shard.fakes import Fakes, RunningSum
 
 ROW_NS = 1000.0
@@ -99,7 +100,7 @@ def test_a_request_that_waits_before_a_slice_ends_it_too(sockets):
 
 
 def test_after_batches_slices_run_for_a_while(sockets):
-    sockets.interrupts.have_read(sockets.now, batches=True)
+    sockets.interrupts.have_read(sockets.now, 0, batches=True)
     sockets.send()
     sockets.arrived()
     assert not sockets.interrupts.waiting(sockets.now)
@@ -108,10 +109,38 @@ def test_after_batches_slices_run_for_a_while(sockets):
     sockets.now += PAUSE_NS
     assert sockets.interrupts.waiting(sockets.now)
     sockets.read()
-    sockets.interrupts.have_read(sockets.now, batches=False)
+    sockets.interrupts.have_read(sockets.now, 0, batches=False)
     sockets.send()
     sockets.arrived()
     assert sockets.slice() == 1
+
+
+@pytest.mark.parametrize(("read_ns", "rows"), [(30_000, 30), (10 * PAUSE_NS, PAUSE_NS // 1000)])
+def test_after_a_read_that_left_queries_slices_run_as_long_as_it_took(sockets, read_ns, rows):
+    sockets.interrupts.have_read(sockets.now, read_ns, batches=False)
+    sockets.send()
+    sockets.arrived()
+    assert not sockets.interrupts.waiting(sockets.now)
+    assert sockets.slice() == rows
+    sockets.now += read_ns
+    assert sockets.interrupts.waiting(sockets.now)
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3])
+def test_a_long_query_leaves_something_only_if_another_one_waits(tmp_path, queries):
+    side = Side(tmp_path, clock := Clock())
+    reader, handled = side.daemon.loop._requests, []
+
+    def handle(identity, frames):
+        handled.append(frames)
+        clock.now += 10**9
+
+    reader._handle = handle
+    for _ in range(queries):
+        side.sockets.requests.inbox.append([side.link("a").peer, b"not an ordinary batch"])
+    for n in range(1, queries + 1):
+        assert reader.read(1000) == (n == queries)
+        assert len(handled) == n
 
 
 def test_short_slices_are_not_interrupted_and_slow_rows_ask_each_time(sockets):

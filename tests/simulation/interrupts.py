@@ -25,5 +25,5 @@ class Interrupts:
     def waiting(self, now: int) -> bool:
         return bool(self._socket.readable)
 
-    def have_read(self, now: int, *, batches: bool) -> None:
+    def have_read(self, now: int, unfinished_ns: int, *, batches: bool) -> None:
         """Nothing depends on the time."""

@@ -73,7 +73,7 @@ class Reader:
 
         The drain waits for up to `wait_ns` for the next batches of a burst.
         """
-        if self._was_empty and not int(self._socket.get(EVENTS)) & POLLIN:
+        if self._was_empty and not self._readable():
             return True
         context = self._context
         recv, find, steady_ns = self._socket.recv, self._lane.find, context.runtime.steady_ns
@@ -115,13 +115,16 @@ class Reader:
                             received_alone, self._alone = 0, ALONE
                     received_alone -= 1
                 if not frames and steady_ns() > until:
-                    return False
+                    return not self._readable()
         except zmq.Again:
             return True
         finally:
             self._received_alone = received_alone
             self._was_empty = not messages
             context.metrics.messages += messages
+
+    def _readable(self) -> bool:
+        return bool(int(self._socket.get(EVENTS)) & POLLIN)
 
     def _receive_batch(self, run: Run, frames: list[AnyFrame]) -> bool:
         """Receive the arrays of a batch into the run.

@@ -19,6 +19,7 @@ from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.keys import KeyPair
 from streamlearn_client.protocol import DEFAULT_LIMITS, Limits
 from streamlearn_client.protocol.messages import LEAST_FIREHOSE_BYTES
+from streamlearn_client.sockets import BlockingSocket
 
 HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 # A peer that vanished is disconnected 20 s later. The daemon sends no heartbeats of ZeroMQ: libzmq 4.3.5 ends
@@ -140,7 +141,7 @@ def bind(endpoints: Endpoints, frame_bytes: int, queue_bytes: int, access: Acces
 def _new_socket(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes: int, requests_hwm: int
 ) -> zmq.Socket[bytes]:
-    bound = context.socket(kind)
+    bound = context.socket(kind, BlockingSocket)
     bound.affinity = FIRST_THREAD if kind == zmq.ROUTER else SECOND_THREAD
     bound.handshake_ivl = HANDSHAKE_MS
     bound.tcp_keepalive = 1

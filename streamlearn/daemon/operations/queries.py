@@ -197,10 +197,13 @@ class Queries:
         self._context.query_worker.stop(wait=not self._context.query_worker.busy)
 
     def _is_long(self, hosted: HostedModel, query: Query) -> bool:
-        size, rows = state_bytes(hosted.model), query.rows
+        rows = query.rows
+        worst = rows * hosted.query_cost * NS_PER_MULTIPLY_ADD
+        if not query.values and rows < INLINE_ROWS and worst <= INLINE_WORST_NS:
+            return False  # the usual case
+        size = state_bytes(hosted.model)
         if query.values:
             return query.expected_ns(hosted) > max(self._inline_ns, COPY_NS_PER_BYTE * size)
-        worst = rows * hosted.query_cost * NS_PER_MULTIPLY_ADD
         if worst > INLINE_WORST_NS and worst > COPY_NS_PER_BYTE * size:
             return True
         if rows < INLINE_ROWS:
