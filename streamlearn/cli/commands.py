@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from streamlearn.cli.values import DirectValues
 
 MODULES = {  # module -> its commands, in the order of the help
     "serve": "serve",
@@ -51,12 +53,16 @@ class Commands(UserDict[str, Any]):
             own = typer.Typer(
                 add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
             )
-            own.command()(getattr(module, name))
+            own.command(cls=Command)(getattr(module, name))
             self.data[name] = typer.main.get_command(own)
         return self.data[name]
 
 
-class Program(TyperGroup):
+class Command(DirectValues, TyperCommand):
+    """A command."""
+
+
+class Program(DirectValues, TyperGroup):
     """The program: a group of commands."""
 
     def __init__(self, **attributes: Any) -> None:
