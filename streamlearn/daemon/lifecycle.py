@@ -46,7 +46,6 @@ log = logs.get_logger(__name__)
 
 INTERRUPTED = 130  # by Ctrl-C before the daemon served
 SWITCH_SECONDS = 0.001  # how long the loop may hold the interpreter while another thread waits for it
-GC_THRESHOLDS = (50_000, 20, 100)  # rare full collections, since each one delays queries
 
 
 def run(settings: Settings) -> int:
@@ -263,4 +262,3 @@ def _tune_interpreter() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)

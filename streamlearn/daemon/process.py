@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from types import FrameType
+
+GC_THRESHOLDS = (50_000, 20, 100)  # rare full collections: each one delays queries, and the imports
 
 
 class Terminated(BaseException):
@@ -24,22 +27,19 @@ def prepare() -> None:
     the first process of a container. SIGHUP is ignored: it never ends the daemon.
 
     Numba imports SciPy for BLAS if it is installed: 0.2 s and 15 MB. Kernels use no BLAS (R3). It imports
-    PyYAML for a configuration file, and structlog imports Rich for coloured tracebacks: 0.05 s and 5 MB.
+    PyYAML for a configuration file.
     """
+    gc.set_threshold(*GC_THRESHOLDS)
     _hide("scipy")
     _hide("yaml")
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.unraisablehook = _report_unraisable
-    if _hide("rich"):
-        import structlog  # noqa: F401
-
-        del sys.modules["rich"]  # the command line formats errors with it
 
 
-def _hide(name: str) -> bool:
-    """Make Python refuse to import a module. Return whether it was not imported yet."""
-    return sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]
+def _hide(name: str) -> None:
+    """Make Python refuse to import a module, unless it is imported."""
+    sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def check_terminated() -> None:

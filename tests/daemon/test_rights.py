@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_one_file_has_the_keys_of_all_clients(ring: KeyRing) -> None:
     names = ("operator", "sensor")
     file = ring.directory / "clients.toml"
     file.write_text("".join(f'{name} = "{ring.pairs[name].public}"\n' for name in names))
-    security = ring.security.model_copy(update={"client_keys": str(file)})
+    security = replace(ring.security, client_keys=str(file))
     access = Access(security)
     for name in names:
         assert access.identity(ring.pairs[name].public).name == name

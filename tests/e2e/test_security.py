@@ -7,6 +7,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def open_umask() -> Iterator[None]:
 
 
 def keys_of(ring: KeyRing) -> dict[str, object]:
-    return {f"security__{name}": value for name, value in ring.security.model_dump().items()}
+    return {f"security__{name}": value for name, value in asdict(ring.security).items()}
 
 
 def logged(daemon: DaemonProcess, text: str) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_the_gateway_ends_with_a_daemon_that_is_killed(serve: Callable[..., Daem
 def test_with_keys_and_tokens(serve: Callable[..., DaemonProcess], tmp_path: Path) -> None:
     """The gateway uses its own key, not one of the environment, and its clients need tokens."""
     ring = KeyRing(tmp_path / "keys")
-    keys = {f"security__{name}": value for name, value in ring.security.model_dump().items()}
+    keys = {f"security__{name}": value for name, value in asdict(ring.security).items()}
     token = add_token(tmp_path / "tokens.toml", "metrics", ["query=*"])
     key_file, _ = write_key_pair(ring.pairs["operator"], ring.directory)
     daemon = serve(http__tokens=tmp_path / "tokens.toml", http__key_file=key_file, key="not a key", **keys)

@@ -10,6 +10,8 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from random import Random
 from typing import Any
 from unittest import mock
@@ -56,14 +58,12 @@ class World:
         self.network.refuse_reply = self._refuse_reply
         self.ledger = Ledger(self.disk, JOURNAL)
         self.segment_bytes = random.choice([1200, 3000, 10_000])
-        learning = BASE.learning.model_copy(
-            update={
-                "backlog_bytes": random.choice([3_000, 1 << 20]),
-                "backlog_seconds": random.choice([0.05, 1.0]),
-            }
+        learning = copy(BASE.learning)
+        vars(learning).update(  # with values that a user may not set
+            backlog_bytes=random.choice([3_000, 1 << 20]), backlog_seconds=random.choice([0.05, 1.0])
         )
-        checkpoints = BASE.checkpoints.model_copy(update={"hourly": random.choice([0, 3])})
-        self.settings = BASE.model_copy(update={"learning": learning, "checkpoints": checkpoints})
+        checkpoints = replace(BASE.checkpoints, hourly=random.choice([0, 3]))
+        self.settings = replace(BASE, learning=learning, checkpoints=checkpoints)
         self.queued_bytes = random.choice([4_000, 1 << 27])
         self.deletes = random.random() < 0.25
         names = random.sample(sorted(SPECS), random.randint(1, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,7 @@ def test_a_daemon_with_keys_knows_the_bridge_by_its_own(broker, peer, tmp_path: 
     )
     for name in "sensor", "dashboard":
         write_key_pair(ring.pairs[name], tmp_path)
-    settings = {f"security__{name}": value for name, value in ring.security.model_dump().items()}
+    settings = {f"security__{name}": value for name, value in asdict(ring.security).items()}
     operator = ring.keys("operator")
     text = (
         f'[broker]\nport = {broker.port}\nclient_id = "{tmp_path.name}"\n'
