@@ -69,9 +69,10 @@ def daemon(
     bound = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
     command = [sys.executable, "-m", module, "serve", "--data-dir", str(directory), *bound, *options]
     # A line for each of 10,000 new models would hide the results.
-    variables = {"STREAMLEARN_LOG__LEVEL": "warning"} | (environment or {})
+    variables = os.environ | {"STREAMLEARN_LOG__LEVEL": "warning"} | (environment or {})
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | variables) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
         try:
             assert process.stdout is not None
             ready = next((line for line in process.stdout if "ready" in line), "")

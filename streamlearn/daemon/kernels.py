@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -23,9 +23,11 @@ from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.kernels import Compilation, compiler, lazy
 from streamlearn.kernels.stream import receiving
-from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request
 from streamlearn_client.protocol.messages import ARRAYS
+
+if TYPE_CHECKING:
+    from streamlearn.models import Model
 
 log = logs.get_logger(__name__)
 
@@ -68,6 +70,7 @@ class ModelSource:
 
     def create(self, kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
         """Create a new model. Raises `BadSpec`."""
+        models.class_of(kind)  # an unknown kind loads no more than this
         if not models.kernels_loaded(kind):
             models.valid_spec(kind, spec, max_row_cost)
             load(kind)

@@ -22,7 +22,6 @@ from . import lazy
 lazy.install(__name__)  # before the imports of kernel modules
 
 from . import compiler  # noqa: E402
-from .compiler.cache import KERNELS, holds  # noqa: E402
 from .compiler.parallel import Compilation  # noqa: E402
 from .compiler.progress import Progress  # noqa: E402
 
@@ -41,6 +40,8 @@ def declare_all() -> None:
 
 def not_cached() -> list[str]:
     """Return the names of all kernels that the cache does not hold. Executes no kernel module."""
+    from .compiler.cache import KERNELS  # imports importlib.metadata: 30 ms, and a daemon is ready without it
+
     files = [file for folder in FOLDERS for file in sorted((KERNELS / folder).rglob("*.py"))]
     return [name for file in files for name in _not_cached(file)]
 
@@ -87,6 +88,8 @@ def _is_loaded(module: ModuleType) -> bool:
 
 
 def _not_cached(file: Path) -> list[str]:
+    from .compiler.cache import holds
+
     return [f"{file.stem}.{function}" for function in entry_points(file) if not holds(file, function)]
 
 

@@ -1,61 +1,25 @@
-"""The class of every kind, and models created from specs, arrays and files."""
+"""Models created from specs, arrays and files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .. import kernels, registry
 from ..errors import BadCheckpoint, BadSpec
-from ..kernels import Compilation, Progress, compiler
+from ..registry import KINDS
 from ..store import tensors
 from ..store.fs import FS
 from . import row_cost
 from .base import Model, Spec
-from .kernels_of import kernel_modules
+from .classes import class_of
 from .serialization import FORMAT
 
 # A spec may need this many times the values of its state, with scratch memory. Small specs are not checked.
 _LARGEST_RATIO, _ANY_SIZE = 16, 1 << 20
-
-_ROWS = {row.kind: row for row in registry.MODELS}
-_classes: dict[str, type[Model]] = {}  # of the kinds whose modules are imported
-
-
-def kinds() -> dict[str, type[Model]]:
-    """Return the class of every kind of model, by kind. Imports the modules of all kinds."""
-    return {kind: class_of(kind) for kind in registry.KINDS}
-
-
-def kernels_loaded(kind: str) -> bool:
-    """Whether the kernels of a kind are loaded. True if there is no such kind.
-
-    While another thread imports the module of the kind, it is in ``sys.modules`` with a part of its names.
-    """
-    if kind not in _ROWS:
-        return True
-    return kind in _classes and kernels.loaded(kernel_modules(_kind_module(kind)))
-
-
-def kernel_compilation(
-    kind: str, progress: Progress | None = None, others: Iterable[ModuleType] = ()
-) -> Compilation:
-    """Return the compilation of the kernels of a kind that the cache does not hold. Raises BadSpec.
-
-    ``progress(name, done, total)`` is called before each kernel. ``others``: further kernel modules.
-    """
-    return kernels.compilation({*kernel_modules(class_of(kind).__module__), *others}, progress)
-
-
-def load_kernels(kind: str) -> None:
-    """Load the kernels of a kind. Those that the cache does not hold are compiled one by one."""
-    compiler.ready(*kernel_modules(class_of(kind).__module__))
 
 
 def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
@@ -88,20 +52,6 @@ def valid_spec(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = No
     return valid
 
 
-def class_of(kind: str) -> type[Model]:
-    """Return the class of a kind. Imports its module. Raises BadSpec."""
-    if kind not in _ROWS:
-        message = f"there is no kind {kind!r}; there are {', '.join(sorted(_ROWS))}"
-        raise BadSpec(message, errors=[{"field": "kind", "message": message}])
-    if kind not in _classes:
-        _classes[kind] = getattr(import_module(_kind_module(kind)), _ROWS[kind].name)
-    return _classes[kind]
-
-
-def _kind_module(kind: str) -> str:
-    return f"{registry.__package__}.{_ROWS[kind].module}"
-
-
 def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
     """Return the model that ``metadata()`` and ``state`` describe. Raises BadCheckpoint."""
     if metadata.get("format") != FORMAT:
@@ -120,7 +70,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
 
 def _check_size(kind: str, spec: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise BadCheckpoint if the arrays are far too small for the spec: before its arrays are allocated."""
-    if kind not in _ROWS:
+    if kind not in KINDS:
         return
     values = valid_spec(kind, spec).state_values
     if values > _LARGEST_RATIO * sum(array.size for array in arrays.values()) + _ANY_SIZE:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
-from . import factory
+from . import classes, factory
 from .base import Model
 
 
@@ -65,7 +65,7 @@ def of_parameters(content: bytes | bytearray, kind: str, spec: Mapping[str, Any]
     from .recurrent.parameters import PyTorchParameters  # imports kernels
 
     arrays, _ = tensors.decode(bytes(content), foreign=True)
-    network = factory.class_of(kind)
+    network = classes.class_of(kind)
     if not issubclass(network, PyTorchParameters):
         message = f"a {kind} has no parameters of PyTorch; rnn and birnn have"
         raise BadSpec(message, errors=[{"field": "parameters", "message": message}])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.kernels.stream.interrupt_words import NEVER
-from streamlearn.models.base import Model
 from streamlearn.store.record import Place
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 
 class ModelSource(Protocol):

@@ -6,15 +6,13 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap, Quarantined, UnknownProducer
-from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
-from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.models.stream.patterns import Feedback
 from streamlearn.shard.applied import Applied
@@ -27,6 +25,9 @@ from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
@@ -90,7 +91,6 @@ class HostedModel:
         "nanoseconds_per_row",
         "query_cost",
         "reports_silence",
-        "row_bytes",
         "row_cost",
         "set_aside",
         "slice_rows",
@@ -120,7 +120,6 @@ class HostedModel:
         self.backlog_bytes = 0
         self.row_cost, self.query_cost = row_cost(model.spec), query_cost(model.spec)
         self.takes_only_x = model.takes_only_x and not model.uses_time
-        self.row_bytes = row_bytes(model, model.outputs_class)  # of an answer to `predict`
         self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from streamlearn.errors import BadShape
-from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, TIMES, Record, RecordKind
 from streamlearn_client.protocol import Request
 from streamlearn_client.protocol.messages import RESEND_WINDOW
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 NUMBER = frozenset({"producer", "epoch", "seq"})
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")

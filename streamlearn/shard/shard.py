@@ -15,10 +15,9 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
-from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Float32, Targets
 from streamlearn.shard.applied import Applied
 from streamlearn.shard.collaborators import Interrupts, ModelSource, NoInterrupts, NoWatch, Watch
@@ -31,6 +30,9 @@ from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.frames import check_channels
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.names import check_model
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 
 class Duplicate(NamedTuple):

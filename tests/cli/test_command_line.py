@@ -182,7 +182,7 @@ def test_irreversible_commands_ask_first(monkeypatch):
     confirm("Sure?", yes=False)
 
 
-HEAVY = ("numba", "llvmlite", "pydantic_settings", "safetensors", "river", "matplotlib")
+HEAVY = ("numba", "llvmlite", "pydantic", "safetensors", "river", "matplotlib")
 PROBE = """
 import sys
 from streamlearn.cli import main
@@ -217,10 +217,13 @@ def test_serve_imports_no_module_that_it_does_not_need():
 import sys
 from streamlearn.daemon import process
 process.prepare()
+import streamlearn.cli.serve
+import streamlearn.daemon.config
 import streamlearn.daemon.lifecycle
-heavy = ("scipy", "yaml", "rich", "pygments", "numba", "llvmlite")
-print([name for name in heavy if sys.modules.get(name)])
-import rich
+streamlearn.daemon.config.load()
+heavy = ("scipy", "yaml", "rich", "numba", "llvmlite", "pydantic", "asyncio", "importlib.metadata")
+models = [f"streamlearn.models.{name}" for name in ("base", "factory", "outputs", "spec")]
+print([name for name in (*heavy, *models) if sys.modules.get(name)])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("[]\n", "")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamlearn import models as model_kinds
 from streamlearn.daemon.limits.budget import Budget
 from streamlearn.errors import TooLarge
-from streamlearn.models.base import Model
 from streamlearn.registry import KINDS
 from streamlearn.shard import HostedModel, Shard
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 HEADER_BYTES = 1 << 20  # of a model's file, at most
 VALUE_BYTES = 4  # of most state arrays

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.group_commit import GroupCommit
@@ -20,11 +20,13 @@ from streamlearn.daemon.network.replies import ReplyAddress, deleted_while_waiti
 from streamlearn.daemon.operations.transfers import ADVICE, Transfers, check_digest
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import BadMessage, BadSpec, Busy, ShuttingDown
-from streamlearn.models import incoming
-from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
 from streamlearn.store import tensors
 from streamlearn_client.protocol import Request
+
+if TYPE_CHECKING:
+    from streamlearn.models import incoming
+    from streamlearn.models.base import Model
 
 MOST_RUNNING = 100  # copies that are made
 FACTOR = 2  # copies of a state in memory, beside the one that is reserved already: arrays, and their file
@@ -143,6 +145,8 @@ class Copies:
 
         def decode() -> incoming.Incoming:
             """Runs on the worker."""
+            from streamlearn.models import incoming
+
             check_digest(content, fields.get("sha256"))
             if is_state:
                 return incoming.of_state(content, kind)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -23,8 +23,10 @@ from streamlearn.daemon.metrics import ModelMetrics
 from streamlearn.daemon.network.replies import ADVICE, SMALL_BYTES, ReplyAddress
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.errors import Busy, ShuttingDown
-from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 INLINE_ROWS = 8  # fewer rows always run inline: the call costs more than they do
 COPY_NS_PER_BYTE = 0.5  # of state: the cost of a copy, into memory that was never used before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,10 +21,11 @@ from streamlearn.daemon.network.replies import (
 )
 from streamlearn.daemon.operations.queries import Arrays, Queries, Query
 from streamlearn.errors import TooLarge
-from streamlearn.models.base import Model
-from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request, check_channels
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 READ_ADVICE = "read fewer parts at a time, or use export, which sends the model in parts"
 PAGE = 500  # models in one answer to `models` or `stats`
@@ -124,7 +125,7 @@ class ReadOperations:
             reply_to,
             request,
             hosted,
-            hosted.row_bytes,
+            hosted.model.outputs_class,
             lambda model: model.predict(x, keys, times=times).arrays,
         )
 
@@ -136,7 +137,7 @@ class ReadOperations:
             reply_to,
             request,
             hosted,
-            row_bytes(hosted.model, hosted.model.explanation_class),
+            hosted.model.explanation_class,
             lambda model: model.explain(x, y, keys, times=times).arrays,
         )
 
@@ -149,15 +150,20 @@ class ReadOperations:
         reply_to: ReplyAddress,
         request: Request,
         hosted: HostedModel,
-        row_bytes: int,
+        outputs_class: Any,
         evaluate: Callable[[Model], Arrays],
     ) -> None:
-        """Run a query that answers with one row of ``row_bytes`` per sample."""
+        """Run a query that answers with one row of outputs per sample."""
+        from streamlearn.models.outputs import row_bytes  # a daemon without models does not need it
+
         check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
         given = (request.x, request.y, request.keys, request.times)
         query_bytes = sum(array.nbytes for array in given if array is not None)
         rows = 0 if request.x is None else len(request.x)
-        self._queries.run(hosted, Query(reply_to, rows, evaluate, query_bytes, rows * row_bytes))
+        self._queries.run(
+            hosted,
+            Query(reply_to, rows, evaluate, query_bytes, rows * row_bytes(hosted.model, outputs_class)),
+        )
 
     def _do_forecast(self, reply_to: ReplyAddress, request: Request) -> None:
         steps, key, times = request.fields["steps"], request.fields.get("key"), request.times

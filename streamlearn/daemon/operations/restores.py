@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
@@ -25,11 +25,13 @@ from streamlearn.daemon.network.replies import ReplyAddress, deleted_while_waiti
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
 from streamlearn.history import EarlierState, History, Target
-from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
 from streamlearn.shard.numbered import Accept, Number
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.retention import UNDO_PREFIX
+
+if TYPE_CHECKING:
+    from streamlearn.models.base import Model
 
 MAX_WAITING = 100  # restores
 
