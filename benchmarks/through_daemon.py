@@ -12,7 +12,7 @@ import numpy as np
 import zmq
 
 import streamlearn as sl
-from streamlearn_client import Client
+from streamlearn_client import Client, Stream
 
 from .processes import Daemon, busy_process, daemon
 from .sending import Job, bare_receiver, sender
@@ -134,6 +134,20 @@ def senders(started: Daemon, settings: Settings) -> Iterator[Row]:
         with client.stream("pushed", batch=BATCH) as out:
             pushed = Contestant("Stream.push", _repeat(lambda: out.push(sample)))
             yield from compare("Stream.push of one sample, CPU of the caller", pushed, [], settings)
+        for interval, when in ((0.05, "as batches"), (0, "at once")):
+            with client.stream("pushed", batch=BATCH, interval=interval) as out:
+                durable = Contestant("Stream.push", _pushes(out, sample), time.perf_counter)
+                name = f"Stream.push of one sample, sent {when}, until all are durable, wall clock"
+                yield from compare(name, durable, [], settings)
+
+
+def _pushes(out: Stream, sample: np.ndarray) -> Callable[[int], None]:
+    def run(n: int) -> None:
+        for _ in range(n):
+            out.push(sample)
+        out.flush()
+
+    return run
 
 
 def _repeat(call: Callable[[], object]) -> Callable[[int], None]:

@@ -116,6 +116,21 @@ def test_a_full_stream_accepts_no_further_sample(daemon, client, pump, pushed_be
         stream.abort()
 
 
+def test_without_an_interval_samples_wait_for_nothing_but_the_batch_in_transit(daemon, client, pump, until):
+    rows, gate = numbered(0, 6), threading.Event()
+    daemon.fault = lambda request: gate.wait(60) and None if isinstance(request, Learn) else None
+    with client.stream("pump", batch=8, window=1, interval=0) as stream:
+        stream.push(rows[0])
+        until(lambda: stream._sender.window.pending)
+        for row in rows[1:]:
+            stream.push(row)
+        gate.set()
+        until(lambda: stream.acknowledged == 6)
+        stream.push(rows[0])
+        until(lambda: stream.acknowledged == 7)
+    assert [batch.rows for batch in pump.batches] == [1, 5, 1]
+
+
 def test_a_failed_stream_accepts_no_further_sample(daemon, client, pump, until):
     rows, gate = numbered(0, 10), threading.Event()
     daemon.fault = lambda request: UnknownModel(f"{gate.wait(60)}") if isinstance(request, Learn) else None

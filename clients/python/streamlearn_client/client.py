@@ -235,7 +235,8 @@ class Client(Queries):
         batch : int, default 256
             Largest number of samples in a batch.
         interval : float or None, default 0.05
-            Seconds after which an incomplete batch is sent. ``None``: only `Stream.flush` sends it.
+            Seconds after which an incomplete batch is sent. 0: at once; samples that are pushed meanwhile
+            form the next batch. ``None``: only `Stream.flush` sends it.
         window : int, default 64
             Largest number of unacknowledged batches. Range: 1 to 256, or what ``hello`` announces.
         ack : {"received", "written", "durable"}, default "durable"
