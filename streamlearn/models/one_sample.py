@@ -20,19 +20,21 @@ from ..kernels import compiler
 from ..kernels import prepared as preparation
 from ..kernels.stream import one_sample as kernels
 from .base import Model
-from .batch import Batch, Float32, Targets
+from .batch import Batch, Float32, Integers, Targets
 from .one_sample_addresses import Addresses, Converted
 from .outputs import ModelOutputs
 from .row_outputs import Fields, RowOutputs, Words, kept
 from .sharing import shared
 from .stream.alarm import compared, event_memory
+from .stream.keys import Slots
 
 if TYPE_CHECKING:
     from ..kernels.prepared import Prepared
 
 Arrays = dict[str, NDArray[Any]]
 Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
-_NOT_RETURNED = {"schedules", "sample", "contribution", "expected"}
+_OF_KEYS = {"slot": np.int64, "slot_of_alarms": np.int64, "new": np.bool_, "new_in_alarms": np.bool_}
+_NOT_RETURNED = {"schedules", "sample", "contribution", "expected", *_OF_KEYS}
 _EVENTS = "event_numbers", "event_levels"
 _FLOAT32 = np.dtype(np.float32)
 
@@ -47,6 +49,8 @@ class Learner(NamedTuple):
     """What it computes for the sample."""
     arguments: Callable[[Arrays], dict[str, Any]]
     """Returns its arguments by name, with these arrays. Not yet those of the sample."""
+    slots: Slots | None = None
+    """Those of the model's keys."""
     places: NDArray[np.int32] | None = None
     """``(units + 1, axes)``: the units' places on a grid, for the output ``coords``; −1 in the last row."""
 
@@ -100,11 +104,13 @@ class Row:
     def __init__(self, model: Model, learner: Learner) -> None:
         self.begin = learner.kernel.end
         alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
+        keys = int(learner.slots is not None)
         self._places = learner.places
         self.fields = Fields(
             [
                 ("schedules", np.float32, (schedules, 1)),  # their values
                 *learner.fields,
+                *((name, kind, (keys,)) for name, kind in _OF_KEYS.items()),
                 ("alarm", np.int8, (alarms,)),
                 ("evidence", np.float32, (alarms,)),
                 ("fault", np.int8, (alarms,)),
@@ -155,7 +161,7 @@ class OneSample:
 
     def learn(self, batch: Batch) -> RowOutputs:
         """Learn a batch of one sample."""
-        events = self._learn(batch.x, batch.y)
+        events = self._learn(batch.x, batch.y, batch.keys)
         assert events is not None
         return RowOutputs(self._row, self._memory, events)
 
@@ -168,17 +174,19 @@ class OneSample:
             or not x.flags.carray
         ):
             return None
-        events = self._learn(x, None)
+        events = self._learn(x, None, None)
         return None if events is None else kept(cls, self._row, self._memory, events)
 
-    def _learn(self, x: Float32, y: Float32 | None) -> list[AlarmEvent] | None:
+    def _learn(self, x: Float32, y: Float32 | None, keys: Integers | None) -> list[AlarmEvent] | None:
         """Learn a sample. Return the events; None, and learn nothing, if a value is infinite."""
-        target, alarms = 0 if y is None else preparation.address_of(y), self._alarms
+        alarms = self._alarms
+        target = 0 if y is None else preparation.address_of(y)
+        key = 0 if keys is None else preparation.address_of(keys)
         if alarms is None:
-            count = kernels.learn(self._table_address, self._address, x, target, 0, 0)
+            count = kernels.learn(self._table_address, self._address, x, target, key, 0, 0)
             return None if count < 0 else []
         _, numbers, levels, *addresses = event_memory(x.shape[1])
-        count = kernels.learn(self._table_address, self._address, x, target, *addresses)
+        count = kernels.learn(self._table_address, self._address, x, target, key, *addresses)
         if count > 0:
             return alarms.events(count, numbers, levels)
         return None if count < 0 else []
@@ -189,7 +197,8 @@ def _converted(model: Model, learner: Learner) -> Converted:
     compiler.ready(kernels)
     alarms, detector, counts = model._alarms, model._detector, model._watching.counts
     end = learner.kernel.end
-    key = model.kind, learner.fields, len(model.spec.schedules), alarms is None, detector is None
+    parts = learner.slots is None, alarms is None, detector is None
+    key = model.kind, learner.fields, len(model.spec.schedules), parts
     places = learner.places is not None and id(learner.places)  # models with equal grids share it
     reader = shared(("row", key, places, end), lambda: Row(model, learner))
     memory = np.zeros(end + reader.fields.words, np.int64)
@@ -200,9 +209,14 @@ def _converted(model: Model, learner: Learner) -> Converted:
         calls.append((kernels.ADVANCE, model._schedules.arguments(row["schedules"])))
     if alarms is not None:
         calls.append((kernels.JUDGE, alarms.arguments(np.empty((1, model.dim), np.float32), row)))
+        if (of_keys := alarms.key_arguments(row)) is not None:
+            calls.append((kernels.ASSIGN_ALARMS, of_keys))
     elif detector is not None:
         samples = {"first": 0, "samples": row["number"], "distances": compared(row)}
         calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
+    if learner.slots is not None:
+        of_keys = learner.slots.arguments(model.state["samples"], row["slot"], row["new"])
+        calls.append((kernels.ASSIGN, of_keys))
     keys = []
     for prepared, arguments in calls:
         key, addresses = prepared.convert(arguments)
@@ -218,7 +232,8 @@ def _converted(model: Model, learner: Learner) -> Converted:
 
 def _given(kernel: Prepared) -> list[int]:
     """Return the places of the addresses that come with each sample."""
-    arrays = (kernel, "x"), (kernel, "y"), *((kernels.JUDGE, name) for name in ("x", *_EVENTS))
+    of_keys = (kernels.ASSIGN, "keys"), (kernels.ASSIGN_ALARMS, "keys")
+    arrays = (kernel, "x"), (kernel, "y"), *of_keys, *((kernels.JUDGE, name) for name in ("x", *_EVENTS))
     return [prepared.place(name) for prepared, name in arrays if name in prepared.array_names]
 
 

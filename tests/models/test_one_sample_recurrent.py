@@ -29,6 +29,9 @@ SPECS: dict[str, Spec] = {
         "learn_below": 0.95,
         "alarm": ALARM,
     },
+    "keys": {"dim": 2, "lags": 4, "keys": 3, "alarm": ALARM},
+    "keys of a target": {"dim": 2, "target": "given", "lags": 4, "keys": 3, "alarm": None},
+    "keys and limit": {"dim": 2, **SMALL, "keys": 4, "learn_below": 0.9, "alarm": ALARM},
     "lstm": {"dim": 3, **SMALL},
     "deep gru": {"dim": 2, **SMALL, "cell": "gru", "layers": 2, "tbptt": (1, 5), "drift": None},
     "elman with alarms": {"dim": 2, **SMALL, "cell": "elman", "horizon": 2, "alarm": ALARM},
@@ -43,7 +46,6 @@ GENERAL: dict[str, Spec] = {  # learned by the general way
     "first samples": {"dim": 2, "learn_for": 100},
     "missing values": {"dim": 2, "watch_missing": 0.5},
     "reaction": {"dim": 2, "on_drift": "watch"},
-    "keys": {"dim": 2, "keys": 3},
     "late targets": {"dim": 2, **SMALL, "target": "later"},
     "bands": {"dim": 2, **SMALL, "coverage": 0.9},
     "alarms of symbols": {"dim": 1, **SMALL, "symbols": 4, "loss": "cross_entropy", "alarm": True},
@@ -80,6 +82,9 @@ class Pair:
         self.general._one_sample = GENERAL_WAY
         self.x, self.y = stream(spec)
         self.events = 0
+        keys = np.random.default_rng(5).integers(0, 5, len(self.x)) // 2 * 2 - 1  # some more often
+        keys[::50] = 7  # a new one, in place of another
+        self.keys = keys if "keys" in spec else None
 
     def learn(self, begin: int, end: int, cuts: np.random.Generator | None = None) -> None:
         """Learn samples by both, and compare. ``cuts``: the other model gets batches, too."""
@@ -101,7 +106,8 @@ class Pair:
 
     def _learn(self, model: sl.RNN, begin: int, end: int) -> Any:
         targets = () if self.y is None else (self.y[begin:end],)
-        return model.learn(self.x[begin:end], *targets)
+        keys = None if self.keys is None else self.keys[begin:end]
+        return model.learn(self.x[begin:end], *targets, keys=keys)
 
     def both(self, name: str, *arguments: Any) -> None:
         """Call a method of both models."""
@@ -156,7 +162,7 @@ def test_state_and_outputs_are_those_of_the_general_way(spec: Spec) -> None:
 def test_other_specs_take_the_general_way(spec: Spec) -> None:
     single = sl.RNN(**spec)
     x = np.zeros((1, spec["dim"]), np.float32)
-    single.learn(x, keys=[1] if "keys" in spec else None)
+    single.learn(x)
     assert single._one_sample in (None, GENERAL_WAY)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..compiler import kernel
 from ..prepared import Prepared, caller, words_at
-from ..stream.one_sample import DETECT
+from ..stream.one_sample import LAST
 from . import forecaster, target
 
-FORECAST = Prepared(forecaster.learn, after=DETECT)
-PREDICT = Prepared(target.learn, after=DETECT)
+FORECAST = Prepared(forecaster.learn, after=LAST)
+PREDICT = Prepared(target.learn, after=LAST)
 
 _forecast, _predict = map(caller, (FORECAST, PREDICT))
 _END, _X = FORECAST.end, FORECAST.place("x")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..compiler import kernel
 from ..prepared import Prepared, caller, words_at
-from ..stream.one_sample import DETECT
+from ..stream.one_sample import LAST
 from . import competitive, som
 
-SOM = Prepared(som.learn, after=DETECT)
-COMPETITIVE = Prepared(competitive.learn, after=DETECT)
+SOM = Prepared(som.learn, after=LAST)
+COMPETITIVE = Prepared(competitive.learn, after=LAST)
 
 _som, _competitive = map(caller, (SOM, COMPETITIVE))
 _SOM_END, _SOM_X = SOM.end, SOM.place("x")

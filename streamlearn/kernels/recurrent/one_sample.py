@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..compiler import kernel
 from ..prepared import Prepared, caller, words_at
-from ..stream.one_sample import DETECT
+from ..stream.one_sample import LAST
 from .tbptt import learn
 
-LEARN = Prepared(learn, after=DETECT)
+LEARN = Prepared(learn, after=LAST)
 
 _learn = caller(LEARN)
 _X, _Y, _END = LEARN.place("x"), LEARN.place("y"), LEARN.end

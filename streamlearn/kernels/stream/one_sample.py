@@ -1,4 +1,4 @@
-"""One sample of a model in one call: the gate, the schedules, the learner, and alarms or drift.
+"""One sample of a model in one call: gate, schedules, slot of its key, learner, and alarms or drift.
 
 All arguments are prepared (``prepared.py``). Each kind of learner has a *step*, an entry point that is called
 by its address. It sets the addresses of the sample, and calls the kernel that learns:
@@ -19,6 +19,7 @@ from ..prepared import Prepared, arrays_at, call_step, caller, words_at
 from . import gate as gates
 from .drift import detect
 from .judge import judge
+from .keys import assign
 from .schedules import advance
 from .watch_words import COUNT, LEFT, PAUSED
 from .watch_words import WORDS as COUNTS_WORDS
@@ -34,21 +35,27 @@ INFINITE = -1  # result
 ADVANCE = Prepared(advance, first_address=WORDS)
 JUDGE = Prepared(judge, after=ADVANCE)
 DETECT = Prepared(detect, after=JUDGE)  # of a model without alarms
-END = DETECT.end  # of their addresses
+ASSIGN = Prepared(assign, after=DETECT)  # of a model with keys
+ASSIGN_ALARMS = Prepared(assign, after=ASSIGN)  # of its alarms
+LAST = ASSIGN_ALARMS
+END = LAST.end  # of their addresses
 
-_advance, _judge, _detect = map(caller, (ADVANCE, JUDGE, DETECT))
+_stages = ADVANCE, JUDGE, DETECT, ASSIGN, ASSIGN_ALARMS
+_advance, _judge, _detect, _assign, _assign_alarms = map(caller, _stages)
 _doubles_at, _flags_at = arrays_at(types.float64), arrays_at(types.uint8)
 _SCHEDULES, _SETTINGS, _DRIFT = ADVANCE.first_address, JUDGE.first_address, DETECT.first_address
+_KEYS, _ALARM_KEYS = ASSIGN.place("keys"), ASSIGN_ALARMS.place("keys")
 _JUDGE_X = JUDGE.place("x")
 _NUMBERS, _LEVELS = JUDGE.place("event_numbers"), JUDGE.place("event_levels")
 
 
-@kernel("i8(i8, i8, f4[:,::1], i8, i8, i8)")
+@kernel("i8(i8, i8, f4[:,::1], i8, i8, i8, i8)")
 def learn(
     table,  # address
     addresses,  # address of ``memory``
     x,  # (1, dim): the sample
     y,  # address of its target, (1, columns); 0: it has none, or is the target
+    key,  # address, (1,), if the model has keys
     event_numbers,  # address, see `judge`; 0 without alarms
     event_levels,  # likewise
 ):
@@ -68,6 +75,9 @@ def learn(
     memory[NUMBER] = words_at(memory[SAMPLES], 1)[0]
     if memory[_SCHEDULES] != 0:
         _advance(table, addresses)
+    if memory[_KEYS] != 0:
+        memory[_KEYS] = key
+        _assign(table, addresses)
     call_step(memory[STEP], table, addresses, sample, y if y != 0 else sample)
     gate[gates.MODE] = mode
     if paused:
@@ -76,6 +86,9 @@ def learn(
         counts[COUNT] += _flags_at(memory[WATCHED], 1)[0]
     if memory[_SETTINGS] != 0:
         memory[_JUDGE_X], memory[_NUMBERS], memory[_LEVELS] = sample, event_numbers, event_levels
+        if memory[_ALARM_KEYS] != 0:
+            memory[_ALARM_KEYS] = key
+            _assign_alarms(table, addresses)
         events = _judge(table, addresses)
     elif memory[_DRIFT] != 0:
         _detect(table, addresses)

@@ -55,4 +55,4 @@ class SingleMapSamples(SingleSamples, LabelledModel, ABC):
             given = {"x": np.empty((1, self.inputs), np.float32), "interrupt": NEVER}
             return self._learn_arguments | schedules | row | given
 
-        return Learner(kernel, step, fields, arguments, places)
+        return Learner(kernel, step, fields, arguments, places=places)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.arguments import by_name
@@ -35,7 +36,6 @@ def fits(model: RNN) -> bool:
         spec.learn_for,
         spec.watch_missing,
         spec.on_drift,
-        spec.keys,
         spec.target == "later",
         not spec.least_squares and spec.has_bands,
         spec.class_count and spec.alarm,
@@ -51,7 +51,7 @@ def adam(model: RNN) -> Learner:
         model,
         adam_kernels.LEARN,
         adam_kernels.step,
-        lambda row: (x, y, _SLOT, _NOT_NEW, NO_IDS, row["schedules"][0], _LEARN_SAMPLES),
+        lambda row: (x, y, *_slot(model, row), NO_IDS, row["schedules"][0], _LEARN_SAMPLES),
         before=[("sample", np.int64, (1,))],
         after=[("distance", np.float32, (int(model._compares_channels),))],
     )
@@ -62,7 +62,7 @@ def least_squares(model: LeastSquaresRNN) -> Learner:
     compiler.ready(least_squares_kernels)
     x, extra = _sample(model.dim), _sample(0)
     kernel, step = least_squares_kernels.FORECAST, least_squares_kernels.forecaster_step
-    return _learner(model, kernel, step, lambda _: (x, _SLOT, _NOT_NEW, extra, _LEARN))
+    return _learner(model, kernel, step, lambda row: (x, *_slot(model, row), extra, _LEARN))
 
 
 def least_squares_target(model: LeastSquaresTarget) -> Learner:
@@ -70,12 +70,17 @@ def least_squares_target(model: LeastSquaresTarget) -> Learner:
     compiler.ready(least_squares_kernels)
     x, y, extra = _sample(model.dim), _sample(model.target_dim), _sample(0)
     kernel, step = least_squares_kernels.PREDICT, least_squares_kernels.target_step
-    return _learner(model, kernel, step, lambda _: (x, y, _SLOT, _NOT_NEW, extra, _LEARN))
+    return _learner(model, kernel, step, lambda row: (x, y, *_slot(model, row), extra, _LEARN))
 
 
 def _sample(columns: int) -> Float32:
     """Return a sample or a target, in place of those that come."""
     return np.empty((1, columns), np.float32)
+
+
+def _slot(model: RNN, row: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return ``slots`` and ``new_stream`` of the kernels."""
+    return (row["slot"], row["new"]) if model.needs_keys else (_SLOT, _NOT_NEW)
 
 
 def _learner(
@@ -108,4 +113,4 @@ def _learner(
         stay = *model._learn_arguments, NEVER, model._gate
         return by_name(kernel.function, (*given(row), *stay, *own))
 
-    return Learner(kernel, step, fields, arguments)
+    return Learner(kernel, step, fields, arguments, model._slots if model.needs_keys else None)

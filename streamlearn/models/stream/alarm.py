@@ -225,10 +225,17 @@ class AlarmDetector:
         """
         _, numbers, levels, *_ = event_memory(self._dim)
         contribution, expected = row.get("contribution", self._no_rows), row.get("expected", self._no_rows)
-        given = contribution, expected, row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
+        keyed = row["slot_of_alarms"], row["new_in_alarms"]
+        given = contribution, expected, row["watched"], 0, row["number"], _NONE, *keyed
         samples = 0, x, compared(row), row["score"], *given
         outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], numbers, levels
         return by_name(judge.judge.py_func, (*self._arguments, *samples, *outputs))
+
+    def key_arguments(self, row: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
+        """Return the arguments that assign a slot to the key of one sample by name; None without keys."""
+        if self._slots is None:
+            return None
+        return self._slots.arguments(row["number"], row["slot_of_alarms"], row["new_in_alarms"])
 
     def quality(self) -> dict[str, Any]:
         """Return the alarms that are on, the channels that are stuck, and the patterns that were judged."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import compiler
+from ...kernels.arguments import by_name
 from ...kernels.stream import keys as kernels
 from ..batch import Integers
 from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, Range, State
@@ -63,6 +64,13 @@ class Slots:
             self._before = tuple(array.copy() for array in (*self._arrays, samples))
             kernels.assign(keys, *self._arrays, samples, slots, fresh)
         return slots, fresh
+
+    def arguments(self, samples: Integers, slots: Integers, fresh: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the arguments of `kernels.assign` by name, for one sample. Not yet its key.
+
+        ``samples`` has its number.
+        """
+        return by_name(kernels.assign.py_func, (np.zeros(1, np.int64), *self._arrays, samples, slots, fresh))
 
     def correct(self, keys: Integers | None) -> None:
         """Undo the last `assign`, and assign the first of its samples only, which have these ``keys``."""
