@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.elementary import exp
 from ..simd.lanes import WIDTH, load, store
 
@@ -42,15 +42,9 @@ def _decay(form, tau, t, g):
             store(g, b, exp(load(g, b)))
 
 
-@kernel("void(f8[:,::1], f8[::1], f8[::1], f8, f4[:,::1])", allocates=True)
-def advance(
-    schedules,  # (schedules, 5)
-    clock,  # (4,)
-    times,  # (n,): arrival times in seconds; (0,) if no schedule uses time
-    max_gap,  # seconds
-    values,  # (schedules, n)
-):
-    """Write the values of the schedules for n samples. Advance the clock by n samples."""
+@allocating_device
+def _write_changing(schedules, clock, times, max_gap, values):
+    """Write the values of the schedules that change. Advance the time of the clock."""
     count = values.shape[1]
     samples, seconds = clock[SAMPLES] + np.arange(count), np.empty(count)
     for n in range(times.size):
@@ -66,11 +60,28 @@ def advance(
     flat = g.reshape(-1)
     for k in range(schedules.shape[0]):
         start, end = schedules[k, START], schedules[k, END]
-        if start == end:
-            values[k] = end
-            continue
-        t = seconds if schedules[k, UNIT] == IN_SECONDS else samples
-        _decay(schedules[k, FORM], schedules[k, TAU], t, g)
-        for n in range(count):
-            values[k, n] = end + (start - end) * (clock[HEAT] * np.float64(flat[n]))
-    clock[SAMPLES] += count
+        if start != end:
+            t = seconds if schedules[k, UNIT] == IN_SECONDS else samples
+            _decay(schedules[k, FORM], schedules[k, TAU], t, g)
+            for n in range(count):
+                values[k, n] = end + (start - end) * (clock[HEAT] * np.float64(flat[n]))
+
+
+@kernel("void(f8[:,::1], f8[::1], f8[::1], f8, f4[:,::1])", allocates=True)
+def advance(
+    schedules,  # (schedules, 5)
+    clock,  # (4,)
+    times,  # (n,): arrival times in seconds; (0,) if no schedule uses time
+    max_gap,  # seconds
+    values,  # (schedules, n)
+):
+    """Write the values of the schedules for n samples. Advance the clock by n samples."""
+    changes = times.size > 0
+    for k in range(schedules.shape[0]):
+        if schedules[k, START] == schedules[k, END]:
+            values[k] = schedules[k, END]
+        else:
+            changes = True
+    if changes:
+        _write_changing(schedules, clock, times, max_gap, values)
+    clock[SAMPLES] += values.shape[1]
