@@ -152,12 +152,10 @@ class OneSample:
         if converted is None:
             converted = _converted(model, learner)
             self._addresses.compare(model.state, converted, _given(learner.kernel))
-        self._row, self._table, self._memory = converted
+        self._row, self._table, self._memory, self._shape = converted
         self._table_address = preparation.address_of(self._table)
         self._address = preparation.address_of(self._memory)
         self._alarms = model._alarms
-        whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
-        self._shape = (1, model.dim) if whole else None  # of samples that need no conversion
 
     def learn(self, batch: Batch) -> RowOutputs:
         """Learn a batch of one sample."""
@@ -227,7 +225,8 @@ def _converted(model: Model, learner: Learner) -> Converted:
     words = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
     memory[list(words)] = list(map(preparation.address_of, owned))
     table: Words = shared(("prepared", *keys), lambda: _table(keys))
-    return Converted(reader, table, memory)
+    whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
+    return Converted(reader, table, memory, (1, model.dim) if whole else None)
 
 
 def _given(kernel: Prepared) -> list[int]:

@@ -27,6 +27,7 @@ class Converted(NamedTuple):
     row: Row
     table: Words
     memory: Words
+    shape: tuple[int, int] | None  # of a sample that needs no conversion
 
 
 class Addresses:
@@ -37,8 +38,7 @@ class Addresses:
         self._differ = False
         self._first: _Places | None = None
         self._places: _Places | None = None
-        self._row: Row | None = None
-        self._table: Words | None = None
+        self._example: Converted | None = None
 
     def compare(self, state: State, converted: Converted, given: Sequence[int]) -> None:
         """Take the arguments that a model has converted. ``given``: the words that come with each sample."""
@@ -48,19 +48,17 @@ class Addresses:
         if self._first is None:
             self._first = places
         elif self._first == places:
-            self._row, self._table, self._places = converted.row, converted.table, places
+            self._example, self._places = converted, places
         else:
             self._differ = True
 
     def converted(self, state: State) -> Converted | None:
         """Return the arguments of a model with this state; None if the model must convert them."""
-        if self._places is None:
+        if self._places is None or self._example is None:
             return None
-        assert self._row is not None
-        assert self._table is not None
-        memory = np.zeros(self._row.begin + self._row.fields.words, np.int64)
+        memory = np.zeros_like(self._example.memory)
         self._places.write(state, memory)
-        return Converted(self._row, self._table, memory)
+        return self._example._replace(memory=memory)
 
 
 class _Places:
