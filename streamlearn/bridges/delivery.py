@@ -24,8 +24,8 @@ from streamlearn_client.wakeup import Wakeup
 _HELLO: Final = encode_request(Request("hello", "hello", fields={"cumulative_acks": True}))
 _ID_BITS: Final = 40  # requests of one window
 IDLE_LANES: Final = 1000
-DRAIN_SECONDS: Final = 2.0
 """Most lanes without parcels that are kept, with their positions."""
+DRAIN_SECONDS: Final = 10.0
 
 log = get_logger(__name__)
 
@@ -100,10 +100,10 @@ class Delivery:
         self._forget()
 
     def drain(self) -> None:
-        """Wait a little for what the daemon has got. What is not acknowledged then is delivered again."""
+        """Wait for what a connected daemon has got. What is not acknowledged then is delivered again."""
         deadline = time.monotonic() + DRAIN_SECONDS
         try:
-            while self.pending and (now := time.monotonic()) < deadline:
+            while self.pending and self._connection.connected and (now := time.monotonic()) < deadline:
                 self.step(min(deadline, now + 0.1))
         except (Stopped, StreamlearnError):
             pass

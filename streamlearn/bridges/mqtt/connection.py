@@ -25,7 +25,8 @@ from streamlearn.logs import get_logger
 
 DROPPED_BEYOND: Final = 10_000
 """Waiting messages beyond which messages without an acknowledgement (QoS 0) are dropped."""
-_STOP_SECONDS: Final = 2.0
+_STOP_SECONDS: Final = 10.0
+"""A broker that saves its sessions on a slow disk takes seconds for the last acknowledgements."""
 _IDENTIFIERS: Final = 2**28
 
 log = get_logger(__name__)
@@ -93,6 +94,8 @@ class BrokerConnection:
             deadline = time.monotonic() + _STOP_SECONDS
             while not offline.is_published() and time.monotonic() < deadline:
                 time.sleep(0.01)
+            if not offline.is_published():
+                log.warning("the broker is slow; it may send the last messages again after the next start")
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -57,6 +59,25 @@ def test_messages_wait_in_the_session_while_the_bridge_is_away(bridge, client, p
     running.start()
     running.ready()
     reach(client, "pump-a", 50)
+
+
+def test_a_stop_waits_until_a_slow_broker_has_the_acknowledgements(bridge, broker, client, daemon, peer):
+    client.create("pump-a", "som", **SPEC)
+    running = bridge(JSON)
+    sender = peer()
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    for number in range(50):
+        sender.publish("plant/a/pump", json.dumps({"rms": number, "temp": 1})).wait_for_publish(60)
+    broker.process.send_signal(signal.SIGSTOP)
+    os.kill(daemon.process.pid, signal.SIGCONT)
+    reach(client, "pump-a", 50)
+    goes_on = threading.Timer(3, broker.process.send_signal, [signal.SIGCONT])
+    goes_on.start()
+    assert running.figures()["learned"] == 50
+    running.start()
+    goes_on.join()
+    running.ready()
+    assert running.figures()["messages"] == 0
 
 
 def test_a_template_creates_models_up_to_its_limit(bridge, client, peer):
