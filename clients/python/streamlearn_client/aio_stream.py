@@ -118,7 +118,9 @@ class AsyncStream:
         StreamLost
             If the stream has failed or is closed.
         """
-        await self._enqueue(self.stream._single_sample(sample, y, keys, ids, times))
+        stream = self.stream
+        if self._push_lock.locked() or not stream._try_push(sample, y, keys, ids, times):
+            await self._enqueue(stream._single_sample(sample, y, keys, ids, times))
 
     async def push_many(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -170,20 +170,8 @@ class Stream:
         StreamLost
             If the stream has failed or is closed.
         """
-        if (
-            type(sample) is np.ndarray
-            and sample.dtype is F4
-            and sample.shape == self._plain_shape
-            and y is keys is ids is None
-            and (times is None or is_nanoseconds(times))
-        ):
-            self._sender.owner.check()
-            values = sample.tobytes()
-            finite = INFINITY(values) is None if self._is_narrow else not np.count_nonzero(np.isinf(sample))
-            timed = times is not None
-            if finite and self._try_add_sample(values + TIME.pack(times) if timed else values, timed):
-                return  # the usual case
-        self._enqueue(self._single_sample(sample, y, keys, ids, times))
+        if not self._try_push(sample, y, keys, ids, times):
+            self._enqueue(self._single_sample(sample, y, keys, ids, times))
 
     def push_many(
         self,
@@ -254,14 +242,23 @@ class Stream:
         """
         self._enqueue(as_batch(self.model, None, self._config.codes(y), keys, ids))
 
-    def _single_sample(
-        self,
-        sample: SamplesLike,
-        y: SamplesLike | None,
-        keys: IdentifiersLike | None,
-        ids: IdentifiersLike | None,
-        times: TimesLike | None,
-    ) -> Learn:
+    def _try_push(self, sample: Any, y: Any, keys: Any, ids: Any, times: Any) -> bool:
+        """Add a sample of the usual form, if the stream is not full. Return whether it was added."""
+        if not (
+            type(sample) is np.ndarray
+            and sample.dtype is F4
+            and sample.shape == self._plain_shape
+            and y is keys is ids is None
+            and (times is None or is_nanoseconds(times))
+        ):
+            return False
+        self._sender.owner.check()
+        values = sample.tobytes()
+        finite = INFINITY(values) is None if self._is_narrow else not np.count_nonzero(np.isinf(sample))
+        timed = times is not None
+        return finite and self._try_add_sample(values + TIME.pack(times) if timed else values, timed)
+
+    def _single_sample(self, sample: Any, y: Any, keys: Any, ids: Any, times: Any) -> Learn:
         if not isinstance(sample, np.ndarray):
             sample, names, times = named_samples(sample, times, "a sample")
             check_channels(names, self._config.channels)
