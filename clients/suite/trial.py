@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -147,7 +148,7 @@ class Trial:
 
     def daemon_with_keys(self) -> tuple[Daemon, KeyFiles]:
         ring = KeyFiles(self._directory / self._next("keys"))
-        security = ring.security.model_dump(exclude_defaults=True)
+        security = asdict(ring.security)
         daemon = Daemon(self._directory / self._next("d"), {"security": security}, ring)
         self._stack.callback(daemon.kill)
         return daemon, ring
