@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from streamlearn_client import Client
+from streamlearn_client import AsyncClient, Client
 from streamlearn_client.errors import BadMessage, BadShape, BadValue, NoAnswer, StreamLost, UnknownModel
 from streamlearn_client.protocol import Learn, Limits, Request
 from tests.client.fake import IGNORE
@@ -242,3 +244,33 @@ def test_a_large_batch_is_sent_to_the_firehose_in_parts(daemon, client, pump, un
         until(lambda: sum(len(batch.x) for batch in pump.batches) == 2 * len(x))
         assert firehose.sent == 10
     assert max(batch.x.nbytes for batch in pump.batches[2:]) <= 1 << 17
+
+
+def test_samples_of_an_asyncio_stream_do_not_overtake_those_that_wait(daemon, pump):
+    """The first samples wait for space. A later one is added after them, also if there is space by then."""
+    rows, gate = numbered(0, 30), threading.Event()
+
+    def hold(request):
+        if isinstance(request, Learn):
+            assert gate.wait(60)
+
+    async def main():
+        async with AsyncClient(daemon.endpoint) as client, client.stream("pump", batch=2, window=1) as stream:
+            for row in rows[:4]:
+                await stream.push(row)
+            with pytest.raises(BadValue):
+                await stream.push(np.array([np.inf, 0], "<f4"))
+            waiting = [asyncio.create_task(stream.push(row)) for row in rows[4:20]]
+            while not stream._push_lock.locked():
+                await asyncio.sleep(0)
+            assert stream.pushed == 4
+            gate.set()
+            while stream.stream._sender.window.acknowledged < 4:
+                time.sleep(0.001)  # no waiting task runs meanwhile
+            for row in rows[20:]:
+                await stream.push(row)
+            await asyncio.gather(*waiting)
+
+    daemon.fault = hold
+    asyncio.run(main())
+    assert np.array_equal(pump.rows, rows)
