@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,9 @@ from .stream.score import ScoreReference
 from .stream.sequences import SequenceDetector
 from .stream.watching import Rules, Watching
 
+if TYPE_CHECKING:
+    from .one_sample import GeneralWay, OneSample
+
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
 Component = TypeVar("Component", bound="state_checks.Component")
@@ -68,6 +71,9 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
     """The outputs of ``learn_targets``."""
     outputs: int = 0
     """Columns of a forecast; 0 if the model makes none."""
+
+    _one_sample: OneSample | GeneralWay | None = None
+    """Learns a sample that comes alone; None: not yet known."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Generate signature and docstring from the spec."""
@@ -241,18 +247,15 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             If an argument does not fit this model. Nothing is learned.
         """
         with self._lock:
-            if y is None and keys is None and ids is None and times is None:
-                found = self._learn_given(X)
+            one = self._one_sample
+            if one is not None and y is None and keys is None and ids is None and times is None:
+                found = one.learn_given(X)
                 if found is not None:
                     return found
             if times is None and self.uses_time:
                 times = time.time_ns()
             out = self.learn_validated(self.validate(X, y, keys, ids, times))
             return typed(self.outputs_class, out)  # before another thread learns a sample
-
-    def _learn_given(self, x: ArrayLike) -> ModelOutputs | None:
-        """Learn samples that need no conversion. None: nothing was learned, convert them."""
-        return None
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:
         """Learn targets that arrive after their samples.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
@@ -23,7 +23,7 @@ from .base import Model
 from .batch import Batch, Float32, Integers, Targets
 from .one_sample_addresses import Addresses, Converted
 from .outputs import ModelOutputs
-from .row_outputs import Fields, RowOutputs, Words, kept
+from .row_outputs import Fields, RowOutputs, Words, row_class
 from .sharing import shared
 from .stream.alarm import compared, event_memory
 from .stream.keys import Slots
@@ -58,14 +58,9 @@ class Learner(NamedTuple):
 class SingleSamples(Model, ABC):
     """A model that may learn a sample that comes alone by a `OneSample`."""
 
-    _one_sample: OneSample | GeneralWay | None = None  # None: not yet known
-
     @abstractmethod
     def _single_learner(self) -> Learner | None:
         """Return the learner of a sample that comes alone; None if the general way learns it."""
-
-    def _learn_given(self, x: ArrayLike) -> ModelOutputs | None:
-        return None if self._one_sample is None else self._one_sample.learn_given(x, self.outputs_class)
 
     def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
@@ -88,7 +83,7 @@ class GeneralWay:
     def learn(self, batch: Batch) -> None:
         """Learn nothing: the general way does."""
 
-    def learn_given(self, x: object, cls: type[ModelOutputs]) -> None:
+    def learn_given(self, x: object) -> None:
         """Learn nothing: the general way does."""
 
 
@@ -106,6 +101,7 @@ class Row:
         alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
         keys = int(learner.slots is not None)
         self._places = learner.places
+        self.kept = row_class(model.outputs_class)  # type: ignore[arg-type] # a class has a hash
         self.fields = Fields(
             [
                 ("schedules", np.float32, (schedules, 1)),  # their values
@@ -121,9 +117,9 @@ class Row:
             each.name: each for each in self.fields.fields if each.shape[0] and each.name not in _NOT_RETURNED
         }
 
-    def copy(self, memory: Words) -> bytearray:
+    def copy(self, memory: Words) -> bytes:
         """Return a copy of the memory of the row."""
-        return bytearray(memory[self.begin :])
+        return memory[self.begin :].tobytes()
 
     def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
         """Return an output that is a part of ``row``; None if there is none with this name."""
@@ -163,7 +159,7 @@ class OneSample:
         assert events is not None
         return RowOutputs(self._row, self._memory, events)
 
-    def learn_given(self, x: object, cls: type[ModelOutputs]) -> ModelOutputs | None:
+    def learn_given(self, x: object) -> ModelOutputs | None:
         """Learn what a program gave. Return None, and learn nothing, if it must be converted or refused."""
         if (
             type(x) is not np.ndarray
@@ -173,7 +169,10 @@ class OneSample:
         ):
             return None
         events = self._learn(x, None, None)
-        return None if events is None else kept(cls, self._row, self._memory, events)
+        if events is None:
+            return None
+        row = self._row
+        return row.kept(row, row.copy(self._memory), events)  # type: ignore[return-value]
 
     def _learn(self, x: Float32, y: Float32 | None, keys: Integers | None) -> list[AlarmEvent] | None:
         """Learn a sample. Return the events; None, and learn nothing, if a value is infinite."""

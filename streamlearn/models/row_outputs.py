@@ -54,7 +54,7 @@ class Fields:
 class Reader(Protocol):
     """Makes the outputs of a row."""
 
-    def copy(self, memory: Words) -> bytearray:
+    def copy(self, memory: Words) -> bytes:
         """Return a copy of the row. The next sample changes ``memory``."""
 
     def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
@@ -68,7 +68,7 @@ class RowOutputs(NamedArrays):
     """The outputs of one sample.
 
     An array is made when it is read. The first must be read before the model learns its next sample, unless
-    the outputs are `kept`.
+    the outputs are made with a copy of the row.
     """
 
     __slots__ = ("_memory", "_reader")
@@ -77,17 +77,21 @@ class RowOutputs(NamedArrays):
     """The class of outputs whose arrays are made."""
 
     def __init__(self, reader: Reader, memory: Any, events: list[AlarmEvent]) -> None:
-        self._reader, self._memory = reader, memory  # of the model; then a copy; None: ``arrays`` are made
+        # The model's; a copy; the memory of the arrays that are made. None: ``arrays`` has them
+        self._reader, self._memory = reader, memory
         self.applied_lsn, self.events, self._length = None, events, 1
 
     def typed(self, cls: type[_T]) -> _T:
-        """Return the same as an instance of ``cls``, which the next sample does not change."""
-        return _subclass(cls)(self._reader, self._row(), self.events)  # type: ignore[arg-type,return-value]
+        """Return outputs that were not read yet as ``cls``. The next sample does not change them."""
+        copied = row_class(cls)  # type: ignore[arg-type] # a class has a hash
+        return copied(self._reader, self._reader.copy(self._memory), self.events)  # type: ignore[return-value]
 
     def _row(self) -> bytearray:
-        if type(self._memory) is not bytearray:
-            self._memory = self._reader.copy(self._memory)
-        return self._memory
+        memory = self._memory
+        if type(memory) is not bytearray:
+            memory = bytearray(memory if type(memory) is bytes else self._reader.copy(memory))
+            self._memory = memory
+        return memory
 
     def _made(self) -> NamedArrays:
         """Return the same with arrays that are made."""
@@ -119,17 +123,12 @@ class RowOutputs(NamedArrays):
             return super().__getattr__(name)
 
 
-def kept(cls: type[_T], reader: Reader, memory: Words, events: list[AlarmEvent]) -> _T:
-    """Return outputs as an instance of ``cls``. The next sample does not change them."""
-    return _subclass(cls)(reader, reader.copy(memory), events)  # type: ignore[arg-type,return-value]
-
-
 def _same(outputs: NamedArrays) -> NamedArrays:
     return outputs
 
 
 @cache
-def _subclass(cls: type[NamedArrays]) -> type[RowOutputs]:
+def row_class(cls: type[NamedArrays]) -> type[RowOutputs]:
     """Return a class of outputs of a row that is also ``cls``, and looks like it."""
     names = {"__slots__": (), "__doc__": cls.__doc__, "__module__": cls.__module__, "plain": cls}
     return type(cls.__name__, (RowOutputs, cls), names)
