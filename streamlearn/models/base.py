@@ -28,6 +28,7 @@ from .queries import Queries
 from .reactions import Reactions
 from .readable import Readable
 from .serialization import Serializable
+from .sharing import MOST_SHARED_KEYS, with_shared_keys
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
@@ -129,6 +130,17 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             part.state = self.state
         self._components.append(component)
         return component
+
+    def _share_state_keys(self) -> None:
+        """Let the dict of the state share its keys with those of models with equal names of arrays."""
+        if len(self.state) <= MOST_SHARED_KEYS:
+            self.state = with_shared_keys(" ".join(self.state), self.state)
+            for component in self._components:
+                part: object = component
+                if isinstance(part, state_checks.ByName):
+                    part.state = self.state
+            if self._alarms is not None:
+                self._alarms.share(self.state)
 
     # Properties, not attributes: the models of a class share the keys of their dictionaries as long as each
     # has fewer than 30. A dictionary with keys of its own takes 1.3 kB more.

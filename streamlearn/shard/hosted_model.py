@@ -40,6 +40,7 @@ CALL_NS = 500_000  # a shorter slice may consist of the overhead of its call
 BATCH_OVERHEAD = 512  # bytes of memory that a queued batch takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
+_NO_MATCHES: dict[int, int] = {}  # of a model that no ack waits for; never changed
 _EMPTY: deque[tuple[Record, Batch | Targets | None]] = deque(maxlen=0)  # a queue of its own takes 0.8 kB
 
 
@@ -127,7 +128,7 @@ class HostedModel:
         self._waiting_rows = WaitingRows(model.most_waiting) if model.has_lookahead else None
         self._samples: int | None = None  # those of the model after the last slice, if it had samples
         self._rows_done = 0  # rows of the first queued record that are already learned
-        self._matches: dict[int, int] = {}  # matched late targets by lsn, of records whose ack waits for it
+        self._matches = _NO_MATCHES  # matched late targets by lsn, of records whose ack waits for it
 
     @property
     def has_backlog(self) -> bool:
@@ -362,6 +363,8 @@ class HostedModel:
 
     def await_matches(self, lsn: int) -> None:
         """Count the matches of record `lsn`, which is not yet applied, for `pop_matches`."""
+        if self._matches is _NO_MATCHES:
+            self._matches = {}
         self._matches[lsn] = 0
 
     def pop_matches(self, lsn: int) -> int | None:
@@ -416,6 +419,6 @@ class HostedModel:
         """Record `lsn` deletes the model: discard what it has not learned."""
         self.deleted = True
         self._queue = _EMPTY
-        self._matches.clear()
+        self._matches = _NO_MATCHES
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0

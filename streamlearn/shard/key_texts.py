@@ -12,6 +12,7 @@ from streamlearn_client.protocol.identifiers import TEXT_BYTES
 
 MOST = 1 << 14  # texts that are remembered: those that came last
 MOST_OF_EVENT = 1000  # texts in one event
+_NO_TEXTS: dict[int, str] = {}  # of a model that never had any; never changed
 
 
 class KeyTexts:
@@ -20,10 +21,12 @@ class KeyTexts:
     __slots__ = ("_texts",)
 
     def __init__(self) -> None:
-        self._texts: dict[int, str] = {}
+        self._texts = _NO_TEXTS
 
     def add(self, texts: Sequence[str]) -> None:
         """Remember the texts of a batch's keys."""
+        if self._texts is _NO_TEXTS:
+            self._texts = {}
         for text in texts:
             if len(text) <= TEXT_BYTES:
                 number = identifier(text)

@@ -7,10 +7,13 @@ around two integers has the same meaning, so it need not be decoded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgpack
+import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.access.identity import Identity
@@ -20,6 +23,8 @@ ID, SEQ = b"\xa2id", b"\xa3seq"  # the names of the fields, as MessagePack texts
 MOST_TEMPLATES = 1 << 14
 MOST_HEADER_BYTES = 512  # an ordinary header has 300 at most; bounds the memory of the templates
 
+Columns: TypeAlias = tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+"""Name, type, and shape of a row, of each array of a batch."""
 Key: TypeAlias = tuple[bytes, bytes, bytes]
 """The bytes of a header before, between and after the values of `id` and `seq`.
 
@@ -73,6 +78,12 @@ def integer(header: bytes, at: int) -> int | None:
     return None if tag == 0xC0 else int.from_bytes(header[at + 1 : at + TOKEN_LENGTHS[tag]], "big")
 
 
+@lru_cache(maxsize=256)
+def _layout(columns: Columns, rows: int) -> tuple[Columns, tuple[int, ...]]:
+    """Return the columns, and the bytes of each in a batch. Templates share them: thousands are alike."""
+    return columns, tuple(rows * dtype.itemsize * math.prod(shape) for _, dtype, shape in columns)
+
+
 class Template:
     """What all headers with one key say.
 
@@ -107,9 +118,9 @@ class Template:
         self.numbered = bool(learn.producer)
         self.rows = learn.rows
         arrays = learn.arrays
-        self.columns = [(name, array.dtype, array.shape[1:]) for name, array in arrays.items()]
+        columns = tuple((name, array.dtype, array.shape[1:]) for name, array in arrays.items())
+        self.columns, self.frame_bytes = _layout(columns, self.rows)
         self.has_only_x = list(arrays) == ["x"] and learn.channels is None and learn.key_names is None
-        self.frame_bytes = [array.nbytes for array in arrays.values()]
         self.batch_bytes = sum(self.frame_bytes)
         self.largest_frame = max(self.frame_bytes)
         self.without_arrays = learn._replace(x=None, y=None, keys=None, ids=None, times=None)

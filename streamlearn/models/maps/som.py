@@ -252,6 +252,7 @@ class SOM(MapPlots, SingleMapSamples):
         }
         self._learn_arguments = with_shared_keys("som.learn", arguments)
         self._predict_arguments = with_shared_keys("som.predict", self._predict_arguments)
+        self._share_state_keys()
 
     def _single_learner(self) -> Learner | None:
         if not self._learns_single_samples:
