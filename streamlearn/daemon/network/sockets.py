@@ -24,6 +24,9 @@ from streamlearn_client.sockets import BlockingSocket
 if TYPE_CHECKING:
     from streamlearn.daemon.security.zap import ZapHandler
 
+if TYPE_CHECKING:
+    from streamlearn.daemon.security.zap import ZapHandler
+
 HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 # A peer that vanished is disconnected 20 s later. The daemon sends no heartbeats of ZeroMQ: libzmq 4.3.5 ends
 # the process ("Assertion failed: !_io_error") if a heartbeat is due on a connection whose peer has left and
