@@ -92,8 +92,8 @@ def test_a_growing_file_and_kills_at_any_time(pump, log, follow, tmp_path):
     kill(process)  # wherever it is
     process = follow()
     wait_for(learned(pump, 6000))
-    states = list(tmp_path.glob("state/streamlearn/follow/*.json"))
-    wait_for(lambda: '"rows": 6000' in states[0].read_text())
+    states = tmp_path / "state/streamlearn/follow"
+    wait_for(lambda: any('"rows": 6000' in each.read_text() for each in states.glob("*.json")))
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130

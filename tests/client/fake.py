@@ -63,8 +63,8 @@ def once(op: str, outcome: StreamlearnError | str, then: Callable[[], object] | 
 
 
 def _bind(socket: zmq.Socket, endpoint: str) -> None:
-    """Bind the socket. Wait up to 10 s if another process uses the port."""
-    deadline = time.monotonic() + 10
+    """Bind the socket. Wait up to 60 s if another process uses the port."""
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.bind(endpoint)

@@ -163,7 +163,7 @@ def test_a_stream(daemon, pump):
 
 def test_events(daemon, pump):
     async def use(client):
-        async with client.subscribe("pump", timeout=20) as events:
+        async with client.subscribe("pump", timeout=60) as events:
             daemon.publish(EventMessage("created", "pump", 4))
             daemon.publish(EventMessage("deleted", "pump", 5))
             kinds = []

@@ -211,7 +211,7 @@ def test_without_a_daemon_calls_end_in_time(daemon):
 
 def test_a_client_works_before_and_after_a_daemon_restart(daemon, pump):
     daemon.kill()
-    with Client(daemon.endpoint, timeout=20) as client:
+    with Client(daemon.endpoint, timeout=60) as client:
         timer = threading.Timer(0.1, daemon.start)
         timer.start()
         assert client.learn("pump", X).rows == 3
@@ -358,7 +358,7 @@ def test_a_closed_client_raises(daemon):
 
 
 def test_events(daemon, client, pump):
-    with client.subscribe("pump", timeout=20) as events:
+    with client.subscribe("pump", timeout=60) as events:
         arrays = {"winner": np.array([3, 4], "<i4")}
         daemon.publish(EventMessage("output", "pumpkin", 8, 0, 2, 5, arrays))
         daemon.publish(EventMessage("output", "pump", 9, 512, 2, 5, arrays))

@@ -218,7 +218,7 @@ def test_rows_with_alternating_arrays_use_bounded_memory(daemon, client, oven):
 
 def test_asyncio(daemon, fleet, until):
     async def main():
-        async with AsyncClient(daemon.endpoint, timeout=20) as client:
+        async with AsyncClient(daemon.endpoint, timeout=60) as client:
             await client.learn("fleet", [1, 2], keys="a", ids=1)
             assert (await client.learn_targets("fleet", [1], [2], keys="a")).rows == 1
             await client.predict("fleet", [1, 2], keys="a")

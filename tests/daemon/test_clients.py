@@ -26,7 +26,7 @@ LATE = list(range(0, 200, 7))
 
 @pytest.fixture
 def client(running: Running) -> Iterator[Client]:
-    with Client(running.endpoints["requests"], timeout=20) as client:
+    with Client(running.endpoints["requests"], timeout=60) as client:
         client.create("fleet", "ledger", dim=2)
         yield client
 

@@ -15,7 +15,7 @@ from tests.daemon.harness import Running, X
 
 @pytest.fixture
 def client(running: Running) -> Iterator[Client]:
-    with Client(running.endpoints["requests"], timeout=20) as client:
+    with Client(running.endpoints["requests"], timeout=60) as client:
         yield client
 
 
@@ -25,7 +25,7 @@ def samples(client: Client) -> int:
 
 def test_a_repeated_batch_is_learned_once(running: Running, client: Client) -> None:
     first = client.learn("m", X[:5], idempotency_key="morning")
-    with Client(running.endpoints["requests"], timeout=20) as other:
+    with Client(running.endpoints["requests"], timeout=60) as other:
         second = other.learn("m", X[:5], idempotency_key="morning")
     assert (first.duplicate, second.duplicate) == (False, True)
     assert second.lsn == first.lsn
@@ -65,7 +65,7 @@ def test_numbered_parts_of_one_key(client: Client) -> None:
 def test_attempts_at_the_same_time_are_learned_once(running: Running, client: Client) -> None:
     async def both() -> None:
         endpoint = running.endpoints["requests"]
-        async with AsyncClient(endpoint, timeout=20) as one, AsyncClient(endpoint, timeout=20) as two:
+        async with AsyncClient(endpoint, timeout=60) as one, AsyncClient(endpoint, timeout=60) as two:
             for n in range(30):
                 acks = await asyncio.gather(
                     *(each.learn("m", X[:3], idempotency_key=f"batch {n}") for each in (one, two, one))
@@ -80,7 +80,7 @@ def test_a_forgotten_producer_with_a_late_epoch_does_not_matter(client: Client) 
     """Generated producers with the clock as their epoch are forgotten; then a new key is accepted still."""
     for n in range(4200):
         client.learn("m", X[:1], idempotency_key=f"{n}", ack="received")
-    with Client(client.endpoint, timeout=20) as other:
+    with Client(client.endpoint, timeout=60) as other:
         other.learn("m", X[:1])
     assert not client.learn("m", X[:1], idempotency_key="0").duplicate, "the first keys are forgotten"
     assert client.learn("m", X[:1], idempotency_key="4199").duplicate
@@ -89,11 +89,11 @@ def test_a_forgotten_producer_with_a_late_epoch_does_not_matter(client: Client) 
 def test_keys_survive_a_restart(serve: Callable[..., Running]) -> None:
     first = serve()
     first.wire.create()
-    with Client(first.endpoints["requests"], timeout=20) as client:
+    with Client(first.endpoints["requests"], timeout=60) as client:
         client.learn("m", X[:5], idempotency_key="morning")
     first.stop()
     second = serve()
-    with Client(second.endpoints["requests"], timeout=20) as client:
+    with Client(second.endpoints["requests"], timeout=60) as client:
         assert client.learn("m", X[:5], idempotency_key="morning").duplicate
         assert samples(client) == 5
 

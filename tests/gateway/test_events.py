@@ -104,7 +104,7 @@ def test_brief_events_have_the_last_score(http: httpx.Client, gateway: GatewayPr
 
 def test_an_alarm_has_its_channels(http: httpx.Client, gateway: GatewayProcess) -> None:
     http.post("/v1/models", json={"name": "pump", "kind": "som", "spec": SPEC | {"alarm": {}}})
-    with connect(socket_url(gateway, "?kind=alarm")) as events:
+    with connect(socket_url(gateway, "?kind=alarm"), open_timeout=SECONDS) as events:
         assert json.loads(events.recv(SECONDS))["kind"] == "daemon"
         http.post("/v1/models/pump/learn", json={"x": X.tolist()})
         faulty = X[:20] + np.float32([0, 50])
@@ -243,7 +243,7 @@ def test_a_killed_gateway_loses_nothing(
 
 def test_a_stop_ends_listeners(daemon: DaemonProcess, start: Callable[..., GatewayProcess]) -> None:
     gateway = start(daemon.requests).ready()
-    with listening(gateway) as got, connect(socket_url(gateway)) as events:
+    with listening(gateway) as got, connect(socket_url(gateway), open_timeout=SECONDS) as events:
         events.recv(SECONDS)
         assert gateway.end() == 0
         assert got.ended.wait(SECONDS)

@@ -84,7 +84,7 @@ def test_every_form_of_a_body_is_the_same_batch(http: httpx.Client, daemon: Daem
     ack = answer.json()
     assert ack["rows"] == 300
     assert ack["lsn"] == ack["durable_lsn"]
-    with Client(daemon.requests, timeout=20) as client:
+    with Client(daemon.requests, timeout=60) as client:
         client.create("twin", "som", **SPEC)
         client.learn("twin", X)
         assert client.describe("twin")["state_hash"] == describe(http)["state_hash"]
@@ -100,7 +100,7 @@ def test_times_of_a_table_reach_the_model(http: httpx.Client, daemon: DaemonProc
     create(http, "by_json", **spec)
     answer = http.post("/v1/models/by_json/learn", json={"x": X.tolist(), "times": moments})
     assert answer.status_code == 200, answer.text
-    with Client(daemon.requests, timeout=20) as client:
+    with Client(daemon.requests, timeout=60) as client:
         client.create("twin", "som", **SPEC, **spec)
         client.learn("twin", X, times=np.array([each[:-1] for each in moments], "datetime64[ns]"))
         expected = client.describe("twin")["state_hash"]
@@ -174,7 +174,7 @@ def test_queries_equal_the_client(http: httpx.Client, daemon: DaemonProcess) -> 
     predicted = http.post("/v1/models/pump/predict", json={"x": X[:5].tolist()}).json()
     explained = http.post("/v1/models/pump/explain", json={"x": X[:5].tolist()}).json()
     parts = http.get("/v1/models/pump/read", params={"what": ["u_matrix", "hits"]}).json()
-    with Client(daemon.requests, timeout=20) as client:
+    with Client(daemon.requests, timeout=60) as client:
         for got, outputs in (
             (predicted, client.predict("pump", X[:5])),
             (explained, client.explain("pump", X[:5])),
@@ -192,7 +192,7 @@ def test_answers_as_tables(http: httpx.Client, daemon: DaemonProcess) -> None:
     create(http)
     http.post("/v1/models/pump/learn", json={"x": X.tolist()})
     body = {"x": [*X[:4].tolist(), [None, 1.0]]}
-    with Client(daemon.requests, timeout=20) as client:
+    with Client(daemon.requests, timeout=60) as client:
         outputs = client.explain("pump", np.float32([*X[:4], [np.nan, 1]]))
         prototypes = client.read("pump", ["prototypes"])["prototypes"]
     csv = http.post("/v1/models/pump/explain", json=body, headers={"Accept": "text/csv"})

@@ -250,7 +250,9 @@ def test_a_real_prometheus_with_the_configuration_of_the_guide(
 
     def stored(name: str) -> dict[float, float]:
         query = {"query": f'{name}{{job="plant"}}[10m]'}
-        (found,) = httpx.get(f"{address}/api/v1/query", params=query).json()["data"]["result"]
+        (found,) = httpx.get(f"{address}/api/v1/query", params=query, timeout=SECONDS).json()["data"][
+            "result"
+        ]
         return {time: float(value) for time, value in found["values"]}
 
     wait_for(lambda: len(stored("up")) > len(stored("plant_flow")), "a scrape that fails")

@@ -194,7 +194,7 @@ def samples(http: httpx.Client) -> int:
 @pytest.fixture(scope="module")
 def expected(daemon: DaemonProcess) -> str:
     """The state of a model that learned all samples from the Python client."""
-    with Client(daemon.requests, timeout=20) as client:
+    with Client(daemon.requests, timeout=60) as client:
         client.create("twin", "som", **SPEC)
         client.learn("twin", X)
         state: str = client.describe("twin")["state_hash"]
