@@ -24,7 +24,6 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, sigutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from . import compiler
@@ -135,10 +134,10 @@ def caller(prepared: Prepared) -> Any:
                 form = context.get_value_type(kind)
                 value = builder.load(builder.bitcast(word(words, at), form.as_pointer()))
                 if isinstance(kind, types.Array):
-                    array = make_array(kind)(context, builder, value)
+                    place = context.data_model_manager[kind].get_field_position("data")
                     address = builder.load(word(data, array_number))
-                    array.data = builder.inttoptr(address, array.data.type)
-                    value, array_number = array._getvalue(), array_number + 1
+                    pointer = builder.inttoptr(address, form.elements[place])
+                    value, array_number = builder.insert_value(value, pointer, place), array_number + 1
                 values.append(value)
                 at += _words(kind)
             code = builder.load(word(words, prepared.first_word))

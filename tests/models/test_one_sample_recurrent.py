@@ -166,6 +166,22 @@ def test_other_specs_take_the_general_way(spec: Spec) -> None:
     assert single._one_sample in (None, GENERAL_WAY)
 
 
+@pytest.mark.parametrize("name", ["least squares", "target", "lstm", "keys and limit"])
+def test_many_models_of_one_spec_learn_in_turn(name: str) -> None:
+    """Each has arrays of its own; models that are deleted leave none behind."""
+    pairs = [Pair(SPECS[name]) for _ in range(5)]
+    rng = np.random.default_rng(11)
+    for pair in pairs:
+        pair.x = pair.x + rng.normal(0, 0.1, pair.x.shape).astype(np.float32)
+    for n in range(60):
+        if n in (2, 30):
+            pairs[n // 10] = Pair(SPECS[name])
+            pairs[n // 10].learn(0, n)
+        for pair in pairs:
+            pair.learn(n, n + 1)
+    assert len({pair.single.state_hash() for pair in pairs}) >= 4  # two have the same samples
+
+
 def test_outputs_stay_and_can_be_copied() -> None:
     """They are made when they are read, of the sample for which they were returned."""
     pair = Pair(SPECS["least squares"])
