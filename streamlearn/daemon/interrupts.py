@@ -1,7 +1,8 @@
 """Requests that arrive while the loop learns: they end the slice after the current sample.
 
 The kernel itself looks for requests (`kernels/stream/interrupt.py`): it polls the file descriptor of the
-requests socket every 50 µs, as far as whole samples allow it. No second thread touches the socket.
+requests socket every 50 µs, as far as whole samples allow it. Between shorter slices, the loop looks every
+200 µs. No second thread touches the socket.
 
 Requests and queries come through one socket. So a batch ends a slice too, and the loop reads it in the middle
 of a turn. This costs the overhead of a kernel call, about 25 µs. Therefore the next slices run for at least

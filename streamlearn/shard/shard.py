@@ -4,9 +4,9 @@ A change takes three steps: `accept_…` validates a request against everything 
 a record, the caller journals the record, and `enqueue` takes it. Replay calls `enqueue` only, so a live shard
 and a recovered one run the same code on the same records. `step` then learns slice by slice.
 
-`accept_learn` may be called many times before the journal is written. If the journal refuses the records,
-`forget_unqueued` undoes all these calls. The other changes (create, delete, restore, reheat) are accepted and
-enqueued one at a time, with no other change between the two steps.
+`accept_learn` and `accept_samples` may be called many times before the journal is written. If the journal
+refuses the records, `forget_unqueued` undoes all these calls. The other changes (create, delete, restore,
+reheat) are accepted and enqueued one at a time, with no other change between the two steps.
 """
 
 from __future__ import annotations
