@@ -311,7 +311,7 @@ def test_an_entry_point_that_creates_arrays_must_say_so():
     names = {"np": np, "__name__": "streamlearn.kernels.simd.blocks"}
     source = "def creates_an_array(n):\n    return np.zeros(n).size\n"
     exec(compile(source, KERNELS / "simd/blocks.py", "exec"), names)  # noqa: S102 (in a kernel file)
-    with pytest.raises(NumbaError, match="Only accept returning of array passed"):
+    with pytest.raises(NumbaError, match="needs allocates=True"):
         compiler.EntryPoint(names["creates_an_array"], "i8(i8)").compile()
 
 
@@ -337,17 +337,11 @@ def test_every_kernel_is_in_a_folder_that_is_searched(monkeypatch):
     assert sorted(kernels.not_cached()) == sorted(point.name for point in compiler.declared())
 
 
-def test_two_workers_start_at_different_ends():
-    """Each compiles the functions that its own kernels share."""
-    compilation = Compilation(["som.learn", "tbptt.learn", "units.predict", "judge.judge"])
-    assert [compilation.next(worker) for worker in (0, 1, 1, 0)] == [
-        "tbptt.learn",
-        "som.learn",
-        "units.predict",
-        "judge.judge",
-    ]
-    with pytest.raises(IndexError):
-        compilation.next(0)
+def test_slow_kernels_are_compiled_first_and_beside_serving_last():
+    names = ["som.learn", "tbptt.learn", "units.predict", "judge.judge"]
+    quick = ["som.learn", "units.predict", "judge.judge"]
+    assert Compilation(names).names == ["tbptt.learn", *quick]
+    assert Compilation(names, beside=True).names == [*quick, "tbptt.learn"]
 
 
 WORKERS = """
@@ -357,18 +351,18 @@ from streamlearn.kernels.simd import splitmix
 from streamlearn.kernels.stream import keys, labels
 started = []
 names = ["splitmix.fill_uniform", "labels.predict", "keys.find"]
-parallel.Compilation(names, lambda name, done, total: started.append(name)).run()
+parallel.Compilation(names, lambda name, done, total: started.append(name), beside=BESIDE).run()
 compiler.ready(keys, labels, splitmix)
 loaded = [sum(f.stats.cache_hits.values()) for f in (splitmix.fill_uniform, labels.predict, keys.find)]
 print(*sorted(started), *loaded)
 """
 
 
-def test_workers_fill_the_cache_that_a_start_loads_from(tmp_path):
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_worker_fills_the_cache_that_a_start_loads_from(tmp_path, beside):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", WORKERS], env=env, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", WORKERS.replace("BESIDE", str(beside))]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["keys.find", "labels.predict", "splitmix.fill_uniform", "1", "1", "1"]
 
 

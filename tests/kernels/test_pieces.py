@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import signal
 import subprocess
 import sys
@@ -11,12 +12,17 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 import pytest
-from numba.core import types
+from llvmlite.binding import ffi
+from numba.core import base, errors, ir, ssa, types
 from numba.core.callconv import CPUCallConv
+from numba.core.compiler import Compiler, run_frontend
+from numba.core.cpu import CPUContext
+from numba.core.interpreter import Interpreter
 from numba.core.lowering import Lower
 from numba.core.typing import Context
+from numba.extending import overload
 
-from streamlearn.kernels.compiler import device, lowering, pipelines, resolution
+from streamlearn.kernels.compiler import device, faster, indexing, lowering, passes, pipelines, resolution
 from streamlearn.kernels.simd.views import row_of, slots_of
 
 OPTIONS: dict[str, Any] = {
@@ -133,6 +139,77 @@ def test_parts_of_an_array_have_its_values_and_lengths():
     assert list(out) == [part[1, 1, 2], part.size, 2]
 
 
+def new_arrays(out, count, value):
+    zeros, whole = np.zeros((count, 2), np.float32), np.full((2, count), value)
+    bits, numbers = np.full(count, True), np.empty(3, np.int32)
+    numbers[0] = numbers[1] = 7
+    numbers[2] = value
+    out[0], out[1], out[2] = zeros.sum(), whole.sum(), whole.shape[1]
+    out[3], out[4] = bits.sum(), numbers.sum()
+    out[5], out[6] = np.full(2, -1, np.int8)[1], np.zeros(4).size
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_new_arrays_are_those_of_numpy(count):
+    compiled = nb.njit("void(f8[::1], i8, f8)", **OPTIONS | {"_nrt": True})(new_arrays)
+    out, expected = np.zeros((2, 7))
+    compiled(out, count, 2.5)
+    new_arrays(expected, count, 2.5)
+    assert list(out) == list(expected)
+
+
+def test_numba_compiles_no_function_for_a_new_array(monkeypatch):
+    compiled: list[str] = []
+    compile_core = Compiler._compile_core
+    monkeypatch.setattr(
+        Compiler,
+        "_compile_core",
+        lambda self: compiled.append(self.state.func_id.func_name) or compile_core(self),
+    )
+    nb.njit("f4(i8)", **OPTIONS | {"_nrt": True})(lambda n: np.zeros((n, 3, n), np.float32)[0, 0, 0])
+    assert "empty" not in " ".join(compiled)
+    assert not {"impl", "zeros"} & set(compiled)
+
+
+def converted(integers, floats, x, i):
+    integers[i] = x
+    floats[i, 1] = i
+    floats[np.uint8(i), 0] = np.int32(7)
+    return integers[i] + floats[i, np.int32(1)] + floats[0, 0]
+
+
+def test_a_written_value_is_converted_to_the_type_of_the_array():
+    compiled = nb.njit("f8(i8[::1], f4[:, ::1], f8, i8)", **OPTIONS)(converted)
+    arrays, expected = [(np.zeros(3, np.int64), np.zeros((3, 2), np.float32)) for _ in range(2)]
+    assert compiled(*arrays, 2.75, 1) == converted(*expected, 2.75, 1)
+    assert all(np.array_equal(each, other) for each, other in zip(arrays, expected, strict=True))
+
+
+def test_numba_has_every_function_that_a_worker_replaces():
+    assert callable(base._has_loc)
+    assert callable(ssa._run_ssa_block_pass)
+    assert {"list_vars"} <= vars(ir.Stmt).keys() & vars(ir.Expr).keys()
+    assert all(callable(each) for callbacks in ffi.lib._lock._cblist for each in callbacks)
+
+
+@pytest.mark.parametrize("error", [KeyError("key"), errors.TypingError("wrong")])
+def test_an_error_has_the_context_that_numba_gives_it(error):
+    def text(context):
+        with pytest.raises(type(error)) as caught, context("typing of {what}", what="x"):
+            raise type(error)(*error.args)
+        return type(caught.value), str(caught.value)
+
+    assert text(faster.ErrorContext) == text(errors.new_error_context)
+
+
+def test_the_variables_of_a_statement_are_those_that_numba_finds():
+    blocks = run_frontend(total_only).blocks
+    statements = [statement for block in blocks.values() for statement in block.body]
+    assert len(statements) > 20
+    for each in statements:
+        assert faster._variables(each.__dict__.values()) == each.list_vars()
+
+
 def test_an_error_in_a_piece_stops_the_process():
     program = """
 import numba as nb
@@ -164,6 +241,21 @@ def test_the_types_of_a_call_are_found_once(monkeypatch):
     assert len(calls) == 2
 
 
+def product_of_numbers(kind):
+    def implementation(a, b):
+        return (lambda a, b: 10 * a + b) if isinstance(a, kind) and isinstance(b, kind) else None
+
+    return overload(operator.matmul)(implementation)
+
+
+def test_an_overload_that_is_added_later_is_found():
+    """Lanes add theirs to operators that may be in use already."""
+    product_of_numbers(types.Integer)
+    assert nb.njit("i8(i8, i8)", **OPTIONS)(lambda a, b: a @ b)(2, 3) == 23
+    product_of_numbers(types.Float)
+    assert nb.njit("f8(f8, f8)", **OPTIONS)(lambda a, b: a @ b)(2.5, 3.0) == 28.0
+
+
 @pytest.mark.parametrize(
     ("own", "numbas"),
     [
@@ -171,10 +263,12 @@ def test_the_types_of_a_call_are_found_once(monkeypatch):
         (lowering.PieceLower, Lower),
         (lowering.KernelCallConv, CPUCallConv),
         (resolution.KernelTyping, Context),
+        (indexing.KernelContext, CPUContext),
+        (passes._Interpreter, Interpreter),
     ],
 )
 def test_numba_has_every_method_that_a_class_replaces(own, numbas):
-    added = {"_lower_operation", "_extreme"}
+    added = {"_lower_operation", "_extreme", "_find"}
     methods = {name for name, each in vars(own).items() if callable(each)} - added
     assert methods
     assert all(callable(getattr(numbas, name, None)) for name in methods)

@@ -20,8 +20,8 @@ import numba as nb
 from numba.core.registry import CPUDispatcher
 
 from .. import lazy
-from . import cache
-from .pipelines import ENTRY_POINT, PIECE, CalledKernel, EntryPointCompiler, Piece
+from . import cache, pipelines
+from .pipelines import ENTRY_POINT, PIECE, CalledKernel, EntryPointCompiler, KernelCache, Piece
 from .progress import Progress
 from .read_only import ReadOnlyCache
 
@@ -97,7 +97,7 @@ class EntryPoint:
                 pipeline_class=EntryPointCompiler,
             )
             if directory is not None and not read_only:
-                dispatcher.enable_caching()
+                dispatcher._cache = KernelCache(function)
             if read_only:
                 dispatcher._cache = ReadOnlyCache(function)
         finally:
@@ -174,6 +174,11 @@ def compile_all(progress: Progress | None = None) -> int:
 def compile_one(name: str) -> None:
     """Compile or load the entry point ``name``."""
     next(entry_point for entry_point in _registry if entry_point.name == name).compile()
+
+
+def finish_by(finish: Callable[[Callable[[], None]], None]) -> None:
+    """Only translate kernels from now on. ``finish`` is called with what optimises and stores each."""
+    pipelines.finish = finish
 
 
 def declared() -> list[EntryPoint]:

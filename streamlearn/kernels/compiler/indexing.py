@@ -15,9 +15,13 @@ from numba.core.cpu import CPUContext
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import load_item, store_item
 
+from .accesses import is_value
+from .allocation import ALLOCATIONS
 from .arrays import item_address
 from .lowering import KernelCallConv
-from .resolution import kernel_typing
+from .resolution import kernel_typing, key_of
+
+_found: dict[Any, Any] = {}  # what lowers functions
 
 
 class KernelContext(CPUContext):
@@ -29,13 +33,23 @@ class KernelContext(CPUContext):
         return KernelCallConv(self)
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
-        """Return what lowers ``fn`` for the types ``sig``."""
+        """Return what lowers ``fn`` for the types ``sig``. It is found once."""
+        key = key_of(fn, sig.return_type, *sig.args)
+        if key not in _found:
+            _found[key] = self._find(fn, sig, _firstcall)
+        found = object.__new__(_wrap_impl)
+        found.__dict__.update(_found[key].__dict__, _context=self)
+        return found
+
+    def _find(self, fn: Any, sig: Any, first: bool) -> Any:
         key = getattr(fn, "typing_key", None)
-        if key in _ACCESSES and _is_value(*sig.args[:2]):
+        if key in _ACCESSES and is_value(*sig.args[:2]):
             return _wrap_impl(_ACCESSES[key], self, sig)
         if key in _EXTREMES and len(sig.args) > 1:
             return _wrap_impl(_EXTREMES[key], self, sig)
-        return super().get_function(fn, sig, _firstcall)
+        if key in ALLOCATIONS:
+            return _wrap_impl(ALLOCATIONS[key], self, sig)
+        return super().get_function(fn, sig, first)
 
     def refresh(self) -> None:
         """Add functions that are declared since the last call. Numba also imports modules."""
@@ -49,17 +63,6 @@ def kernel_context(target: CPUContext) -> CPUContext:
     context.__class__ = KernelContext
     context.typing_context = kernel_typing(target.typing_context)
     return context
-
-
-def _is_value(array: Any, index: Any) -> bool:
-    """Whether ``array[index]`` is a single value of a C array."""
-    indices = index.types if isinstance(index, types.BaseTuple) else (index,)
-    return (
-        isinstance(array, types.Array)
-        and array.layout == "C"
-        and len(indices) == array.ndim
-        and all(isinstance(each, types.Integer) for each in indices)
-    )
 
 
 def _read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

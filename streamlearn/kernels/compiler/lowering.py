@@ -90,13 +90,12 @@ class KernelLower(Lower):
     def _lower_operation(self, operation: Any, signature: Any, *variables: Any) -> Any:
         typing = self.context.typing_context
         function = typing.resolve_value_type(operation)
-        implementation = self.context.get_function(
-            function, typing.resolve_function_type(function, signature.args, {})
-        )
-        arguments = [
-            self.context.cast(self.builder, self.loadvar(each.name), self.typeof(each.name), kind)
-            for each, kind in zip(variables, signature.args, strict=True)
-        ]
+        found = typing.resolve_function_type(function, signature.args, {})
+        implementation = self.context.get_function(function, found)
+        arguments = []
+        for each, kind, final in zip(variables, signature.args, found.args, strict=True):
+            value = self.context.cast(self.builder, self.loadvar(each.name), self.typeof(each.name), kind)
+            arguments.append(self.context.cast(self.builder, value, kind, final))
         return implementation(self.builder, arguments)
 
     def delvar(self, name: str) -> None:
@@ -110,6 +109,7 @@ class PieceLower(KernelLower):
         """Begin the function."""
         description.mangled_name += _MARK
         self.function = _declare(self.context, self.module, description)
+        self.function.linkage = "linkonce_odr"  # what Numba makes of a function before it links it
         self.entry_block = self.function.append_basic_block("entry")
         self.builder = llvm.IRBuilder(self.entry_block)
         self.call_helper = self.call_conv.init_call_helper(self.builder)

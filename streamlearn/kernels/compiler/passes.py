@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba.core import interpreter
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.ir_utils import build_definitions
 from numba.core.rewrites import rewrite_registry
 from numba.core.ssa import reconstruct_ssa
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import PreLowerStripPhis
-from numba.core.untyped_passes import GenericRewrites, ReconstructSSA
+from numba.core.untyped_passes import GenericRewrites, ReconstructSSA, TranslateByteCode
 
 
 class Passes(PassManager):
@@ -24,6 +25,27 @@ class Passes(PassManager):
         each.run_initialization(state)
         each.run_pass(state)
         each.run_finalizer(state)
+
+
+class _Interpreter(interpreter.Interpreter):
+    """Numba's interpreter of bytecode, without searches for ``with`` and ``dict``: kernels have none."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        """Simplify what Python's compiler writes."""
+        needless = interpreter.peep_hole_delete_with_exit, interpreter.peep_hole_fuse_dict_add_updates
+        return super().post_process([each for each in peepholes if each not in needless], func_ir)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class Translate(TranslateByteCode):
+    """Translate bytecode to Numba's own code."""
+
+    _name = "translate"
+
+    def run_pass(self, state: Any) -> bool:
+        """Run the pass."""
+        state.func_ir = _Interpreter(state.func_id).interpret(state.bc)
+        return True
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)

@@ -12,6 +12,9 @@ A called kernel is an entry point that other kernels call too. Each of them woul
 and compile it again. They contain its name only. The name stands for an address in this process, which
 LLVM looks up when it loads a kernel that calls it.
 
+A process that only compiles for others translates kernels, and leaves the rest of each to a fork (`finish`).
+It cannot call kernels.
+
 `PieceCompiler` and `EntryPointCompiler` are values of ``pipeline_class`` of ``numba.njit``.
 """
 
@@ -19,10 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 from llvmlite import binding as llvm
 from numba.core import types
+from numba.core.caching import FunctionCache
+from numba.core.cgutils import normalize_ir_text
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager, register_pass
@@ -43,12 +49,11 @@ from numba.core.untyped_passes import (
     IRProcessing,
     ReconstructSSA,
     RewriteSemanticConstants,
-    TranslateByteCode,
 )
 
 from .indexing import kernel_context
 from .lowering import KernelLower, PieceLower, piece_call
-from .passes import NoPhis, Passes, Rewrites, SingleAssignments
+from .passes import NoPhis, Passes, Rewrites, SingleAssignments, Translate
 from .resolution import kernel_typing
 
 PIECE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -57,7 +62,7 @@ ENTRY_POINT: dict[str, Any] = {"no_cfunc_wrapper": True}
 # Numba's passes up to the lowering. Those are left out that kernels have no use for: context managers,
 # closures and comprehensions, functions that Numba inlines, literal arguments, and a listing of the types.
 COUNTING_PASSES = (
-    TranslateByteCode,
+    Translate,
     FixupArgs,
     IRProcessing,
     RewriteSemanticConstants,
@@ -70,7 +75,7 @@ COUNTING_PASSES = (
     IRLegalization,
 )
 PASSES = (  # of a function that counts no references
-    TranslateByteCode,
+    Translate,
     FixupArgs,
     RewriteSemanticConstants,
     DeadBranchPrune,
@@ -79,6 +84,9 @@ PASSES = (  # of a function that counts no references
     NopythonTypeInference,
     NoPhis,
 )
+
+finish: Callable[[Callable[[], None]], None] | None = None  # what optimises and stores, if not this process
+_NO_ADDRESS = 1  # of code that this process does not have
 
 
 def new_key() -> Callable[..., Any]:
@@ -94,9 +102,21 @@ class _Library(JITCodeLibrary):
         """Set the data layout, as Numba's method does, and do nothing else."""
         ll_module.data_layout = self._codegen._data_layout
 
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Add code. Numba's method verifies it too; `finalize` of an entry point verifies all of its code."""
+        self._raise_if_finalized()
+        module = llvm.parse_assembly(normalize_ir_text(str(ir_module)))
+        module.name = ir_module.name
+        self.add_llvm_module(module)
+
 
 class PieceLibrary(_Library):
     """LLVM code of a piece, which names the pieces that it calls."""
+
+    def add_llvm_module(self, ll_module: Any) -> None:
+        """Hold the code, without a copy."""
+        self._optimize_functions(ll_module)
+        self._final_module = ll_module
 
     def finalize(self) -> None:
         """Add nothing afterwards. The pieces that it calls are added to what is optimised, each once."""
@@ -177,7 +197,23 @@ class EntryPointLowering(_KernelLowering):
         """Lower the entry point."""
         state.library = EntryPointLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
-        return super().run_pass(state)
+        state.flags.no_compile = finish is not None
+        super().run_pass(state)
+        if finish is not None:
+            state.cr = state.cr._replace(cfunc=new_key())
+        return True
+
+
+class KernelCache(FunctionCache):
+    """Numba's cache of compiled functions."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store a compiled function. It is optimised first, if it is only translated."""
+        save = partial(super().save_overload, sig, data)
+        if finish is None:
+            save()
+        else:
+            finish(save)
 
 
 class _Flags(Flags):
@@ -271,9 +307,10 @@ class CalledKernel(CPUDispatcher):
         (result,) = self.overloads.values()
         function = copy(result.fndesc)
         function.mangled_name = f"{self.py_func.__module__}.{self.py_func.__name__}"
-        llvm.add_symbol(
-            function.mangled_name, result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-        )
+        address = _NO_ADDRESS
+        if finish is None:
+            address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        llvm.add_symbol(function.mangled_name, address)
         self.key = new_key()
         self.targetctx.insert_user_function(self.key, function, [])
 
