@@ -1,4 +1,7 @@
-"""The benchmarks run: every suite in quick mode, and rows that name an absent peer."""
+"""The benchmarks run: every suite in quick mode, and rows that name an absent peer.
+
+Modules that compile kernels are imported by the tests that need them: all workers collect this file.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import blocks, limits, report, results, roof, som, suites, timing
-from benchmarks.kernels import two_pass
+from benchmarks import blocks, report, results, suites, timing
 
 ROOT = Path(__file__).parents[1]
 QUICK = timing.Settings(rounds=1, quick=True)
@@ -84,6 +86,8 @@ def test_a_run_has_as_many_samples_as_asked():
 
 def test_peak_kernels_compute_what_they_claim():
     """The values are those of the plain loops, so no iteration was left out."""
+    from benchmarks import roof
+
     start = np.arange(6 * 16, dtype=np.float32).reshape(6, 16)
     found, factor, addend = start.copy(), np.float32(0.5), np.float32(3)  # exact: no rounding differs
     roof.fma_peak(5, factor, addend, found)
@@ -105,6 +109,8 @@ def test_peak_kernels_compute_what_they_claim():
 
 
 def test_units_in_reach_agree_with_all_pairs():
+    from benchmarks import limits
+
     rows, columns, sigma = 5, 7, 0.6
     places = np.indices((rows, columns)).reshape(2, -1).T
     d2 = ((places[:, None] - places) ** 2).sum(-1)
@@ -112,6 +118,9 @@ def test_units_in_reach_agree_with_all_pairs():
 
 
 def test_the_reference_kernel_learns_as_the_map():
+    from benchmarks import som
+    from benchmarks.kernels import two_pass
+
     size = (7, 5, 3)
     samples = np.random.default_rng(1).random((200, 3), dtype=np.float32)
     map_ = som.som(size)

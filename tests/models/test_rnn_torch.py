@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import streamlearn as sl
-from benchmarks import text
 from streamlearn.errors import BadSpec
 from streamlearn.kernels.recurrent import memory_layout
 from tests.documents import examples
@@ -328,6 +327,8 @@ def test_bits_per_character_are_pytorchs():
     over a million characters hardly depends on that: from initial weights that differ by 1e-6, PyTorch gives
     0.4998 to 0.5002 bits, a spread of 0.1 %. The bound of 3 % is 30 times that.
     """
+    from benchmarks import text  # compiles kernels
+
     codes, letters = text.codes(1_000_000, seed=1)
     ours, theirs = text.bits(codes, len(letters), hidden=24, window=64)
     assert abs(ours / theirs - 1) < 0.03
