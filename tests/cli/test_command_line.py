@@ -182,7 +182,7 @@ def test_irreversible_commands_ask_first(monkeypatch):
     confirm("Sure?", yes=False)
 
 
-HEAVY = ("numba", "llvmlite", "pydantic", "safetensors", "river", "matplotlib")
+HEAVY = ("numba", "llvmlite", "pydantic", "asyncio", "safetensors", "river", "matplotlib")
 PROBE = """
 import sys
 from streamlearn.cli import main
@@ -204,7 +204,7 @@ print([name for name in {heavy!r} if name in sys.modules])
         ["pause", "x"],
     ],
 )
-def test_commands_of_a_client_load_no_compiler(arguments):
+def test_commands_of_a_client_load_nothing_heavy(arguments):
     endpoint = ["--endpoint", NO_DAEMON] if "--help" not in arguments else []
     wait = ["--timeout", "0.05"] if endpoint else []
     command = [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments, *endpoint, *wait]

@@ -11,12 +11,12 @@ import ipaddress
 from collections.abc import Sequence
 from itertools import count
 from socket import AF_INET, getaddrinfo
+from struct import Struct
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import zmq
 import zmq.backend
-from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
 from streamlearn_client.handshakes import EVENTS, Handshakes
@@ -33,6 +33,7 @@ SEND: Final = int(zmq.NOBLOCK)  # an enumeration's `|` costs as much as sending
 SEND_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Flags for the frames before it."""
 
+_EVENT: Final = Struct("=hi")  # of a monitor: the kind and the value. The parser of pyzmq imports asyncio.
 _monitors: Final = count()
 
 
@@ -98,11 +99,11 @@ class Connection(Generic[S]):
 
     def process_event(self, event: list[bytes]) -> bool:
         """Process a message of the monitor. Return whether the connection was lost."""
-        found = parse_monitor_message(event)
-        self.handshakes.process(found["event"], found["value"])
+        kind, value = _EVENT.unpack(event[0])
+        self.handshakes.process(kind, value)
         if self.connected:
             self.socket.get(zmq.EVENTS)  # makes the socket drop the old connection and use the new one
-        return found["event"] == zmq.EVENT_DISCONNECTED
+        return bool(kind == zmq.EVENT_DISCONNECTED)
 
     def process_events(self) -> bool:
         """Process all waiting messages of the monitor. Return whether a connection was lost."""
