@@ -58,8 +58,9 @@ CACHE = """
 from streamlearn import processor
 processor.choose()
 from streamlearn.kernels.compiler import cache
+path = cache.installation_path  # executes the module, which would set again what is set before
 cache._this_machine = lambda: "another"
-print(cache.installation_path().name)
+print(path().name)
 """
 """Prints where the cache of a machine with another processor is."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..kernels.prepared import address_of
+from ..kernels import prepared
 from .row_outputs import Words
 from .state_checks import State
 
@@ -68,7 +68,7 @@ class _Places:
         self._words = memory[:end].copy()
         self._words[list(given)] = 0
         arrays = {"": memory, **{name: array for name, array in state.items() if array.size}}
-        names, begins = list(arrays), np.array(list(map(address_of, arrays.values())))
+        names, begins = list(arrays), np.array(list(map(prepared.address_of, arrays.values())))
         ends = begins + [array.nbytes for array in arrays.values()]
         inside = (self._words[:, None] >= begins) & (self._words[:, None] < ends)  # (words, arrays)
         self._relative = np.flatnonzero(inside.any(axis=1))
@@ -93,4 +93,4 @@ class _Places:
         """Write the words of a model with this state."""
         memory[: len(self._words)] = self._words
         arrays = [state[name] if name else memory for name in self._names]
-        memory[self._relative] += np.array(list(map(address_of, arrays)))[self._sources]
+        memory[self._relative] += np.array(list(map(prepared.address_of, arrays)))[self._sources]

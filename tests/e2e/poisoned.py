@@ -13,7 +13,7 @@ from streamlearn.models.maps.competitive import Competitive
 
 CRASH, HANG = 6661.0, 6662.0
 
-_learn = Competitive._learn
+_learn = Competitive.learn_validated
 
 
 def learn(self: Competitive, batch: Any) -> Any:
@@ -26,5 +26,5 @@ def learn(self: Competitive, batch: Any) -> Any:
 
 
 if __name__ == "__main__":
-    Competitive._learn = learn  # type: ignore[method-assign]
+    Competitive.learn_validated = learn  # type: ignore[method-assign]
     sys.exit(main())

@@ -292,5 +292,6 @@ def test_bad_messages_are_sampled_into_the_log(caplog):
         counters.bad("input 1", "no JSON", "t", b"")
     assert counters.counts["bad"] == 2000
     assert len(caplog.records) == 4  # two of each input
-    assert [record.others for record in caplog.records] == [0, 0, 599, 599]
-    assert all(len(record.payload) <= 480 for record in caplog.records)
+    facts = [record.facts for record in caplog.records]
+    assert [each["others"] for each in facts] == [0, 0, 599, 599]
+    assert all(len(each["payload"]) <= 480 for each in facts)
