@@ -7,7 +7,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 TORCH  ?= yes
 ARGS   ?=
-JOBS   ?= auto
+JOBS   ?= $(shell expr $$(nproc) + 1)
 
 VENV    := .venv
 BIN     := $(VENV)/bin
