@@ -11,6 +11,7 @@ import time
 START_SECONDS = 120  # until the next sign of life during a start; a kernel may take a minute to compile
 DEFAULT_SECONDS = 10.0  # without a watchdog
 LEAST_SECONDS = 1.0  # between two signs of life
+SEND_SECONDS = 0.1
 
 
 def notify(state: str) -> None:
@@ -20,6 +21,7 @@ def notify(state: str) -> None:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.settimeout(SEND_SECONDS)  # the queue is full if nobody reads it
         out.sendto(state.encode(), address)
 
 
