@@ -39,6 +39,7 @@ README_ROWS = (
     ("queries", "predict of 1 sample, idle, p50", "bare echo"),
     ("queries", "predict of 1 sample, full firehose, p99", "bare echo"),
     ("start", "warm start", "Python with the libraries alone"),
+    ("start", "warm start with a map", "Python with the libraries alone"),
 )
 
 HEAD = ("measurement", "compared with", "streamlearn", "other", "ratio", "before", "quality", "of the limit")
