@@ -363,7 +363,7 @@ def test_an_exception_in_the_handler_denies_and_does_not_end_it(
 
 
 def test_without_the_handler_nobody_is_admitted(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlearn.daemon.security.zap.ZapHandler", Mock())
+    monkeypatch.setattr("streamlearn.daemon.network.sockets.ZapHandler", Mock())
     free = dict.fromkeys(KINDS, "tcp://127.0.0.1:*")
     sockets = bind(Endpoints(**free), 1 << 20, 16 << 20, Access(ring.security))
     try:

@@ -24,7 +24,16 @@ from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import Frame
 from streamlearn_client.replies import protocol_error
 
-__all__ = ["SEND", "SEND_MORE", "Connection", "blocking_context", "receive", "receive_all", "try_send"]
+__all__ = [
+    "SEND",
+    "SEND_MORE",
+    "Connection",
+    "blocking_context",
+    "monitor_event",
+    "receive",
+    "receive_all",
+    "try_send",
+]
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
@@ -33,7 +42,7 @@ SEND: Final = int(zmq.NOBLOCK)  # an enumeration's `|` costs as much as sending
 SEND_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Flags for the frames before it."""
 
-_EVENT: Final = Struct("=hi")  # of a monitor: the kind and the value. The parser of pyzmq imports asyncio.
+_EVENT: Final = Struct("=hi")
 _monitors: Final = count()
 
 
@@ -99,11 +108,11 @@ class Connection(Generic[S]):
 
     def process_event(self, event: list[bytes]) -> bool:
         """Process a message of the monitor. Return whether the connection was lost."""
-        kind, value = _EVENT.unpack(event[0])
+        kind, value = monitor_event(event)
         self.handshakes.process(kind, value)
         if self.connected:
             self.socket.get(zmq.EVENTS)  # makes the socket drop the old connection and use the new one
-        return bool(kind == zmq.EVENT_DISCONNECTED)
+        return kind == zmq.EVENT_DISCONNECTED
 
     def process_events(self) -> bool:
         """Process all waiting messages of the monitor. Return whether a connection was lost."""
@@ -125,6 +134,15 @@ class Connection(Generic[S]):
             self.socket.monitor(None, 0)
             self.monitor.close(0)
             self.socket.close(self._linger)
+
+
+def monitor_event(message: Sequence[bytes]) -> tuple[int, int]:
+    """Return the kind and the value of an event of a socket's monitor.
+
+    The parser of pyzmq is in a module that imports asyncio, which takes 0.05 s.
+    """
+    kind, value = _EVENT.unpack(message[0])
+    return kind, value
 
 
 def _open_monitor(context: zmq.Context[S], socket: S) -> S:

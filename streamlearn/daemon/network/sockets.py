@@ -7,7 +7,6 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import zmq
 
@@ -15,17 +14,12 @@ from streamlearn.access import hosts
 from streamlearn.daemon.config import Endpoints
 from streamlearn.daemon.network.subscriptions import RECEIVE_HWM as SUBSCRIPTIONS_HWM
 from streamlearn.daemon.security.access import Access
+from streamlearn.daemon.security.zap import ZapHandler
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.keys import KeyPair
 from streamlearn_client.protocol import DEFAULT_LIMITS, Limits
 from streamlearn_client.protocol.messages import LEAST_FIREHOSE_BYTES
 from streamlearn_client.sockets import BlockingSocket
-
-if TYPE_CHECKING:
-    from streamlearn.daemon.security.zap import ZapHandler
-
-if TYPE_CHECKING:
-    from streamlearn.daemon.security.zap import ZapHandler
 
 HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 # A peer that vanished is disconnected 20 s later. The daemon sends no heartbeats of ZeroMQ: libzmq 4.3.5 ends
@@ -131,8 +125,6 @@ def bind(endpoints: Endpoints, frame_bytes: int, queue_bytes: int, access: Acces
         if access.server_key is not None:
             for name, socket in sockets.items():
                 _require_key(socket, name, access.server_key)
-            from streamlearn.daemon.security.zap import ZapHandler  # imports asyncio
-
             zap = ZapHandler(context, access.admit, access.refusals)
             zap.watch(sockets)
             zap.start()

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn import logs
 from streamlearn.daemon.security.refusals import Refusals
+from streamlearn_client.sockets import monitor_event
 
 log = logs.get_logger(__name__)
 
@@ -128,5 +128,5 @@ class ZapHandler:
         return OK, public, ""
 
     def _count_failure(self, name: str, message: list[bytes]) -> None:
-        event = parse_monitor_message(message)
-        self._refusals.count("peers", FAILURES.get(event["value"], "").format(name))
+        _, value = monitor_event(message)
+        self._refusals.count("peers", FAILURES.get(value, "").format(name))
