@@ -6,7 +6,8 @@ them, in two rows of int64:
 
 - ``table``: the address of the entry point's code, then its arguments. A number is one word. An array is the
   fields of Numba's record, without the address of its values. Models with equal specs share the table.
-- ``addresses``: the address of the values of each array. The model must keep the arrays.
+- ``addresses``: the address of the values of each array; 0 for those that come with each call. The model must
+  keep the arrays.
 
 A kernel calls the entry point by `caller`.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import c_void_p
 from functools import cache
 from typing import Any
@@ -43,13 +44,22 @@ class Prepared:
     ----------
     entry_point
         What `compiler.kernel` returned.
+    given : sequence of str, optional
+        Arrays whose addresses come with each call, in the order of `caller`.
     after : Prepared, optional
         The one before it in the same table.
     first_address : int, default 0
         Place of its first address, if none is before it: so many words are the kernel's own.
     """
 
-    def __init__(self, entry_point: Any, after: Prepared | None = None, first_address: int = 0) -> None:
+    def __init__(
+        self,
+        entry_point: Any,
+        given: Sequence[str] = (),
+        *,
+        after: Prepared | None = None,
+        first_address: int = 0,
+    ) -> None:
         (declared,) = (each for each in compiler.declared() if each.dispatcher is entry_point)
         self._entry_point = declared
         self.function: Any = entry_point.py_func
@@ -58,7 +68,8 @@ class Prepared:
             (name, kind, np.dtype(str(kind.dtype)) if isinstance(kind, types.Array) else None)
             for name, kind in zip(parameters(entry_point.py_func), self.argument_types, strict=True)
         ]
-        self.array_names = [name for name, _, dtype in self._parameters if dtype is not None]
+        self._array_names = [name for name, _, dtype in self._parameters if dtype is not None]
+        self.given = given
         self.first_word: int = 0 if after is None else after.first_word + after.words
         self.first_address: int = first_address if after is None else after.end
         self.words: int = 1 + sum(map(_words, self.argument_types))
@@ -67,7 +78,7 @@ class Prepared:
 
     def place(self, name: str) -> int:
         """Return the place of an array in the row of addresses."""
-        return self.first_address + self.array_names.index(name)
+        return self.first_address + self._array_names.index(name)
 
     def convert(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[int]]:
         """Return what `table` needs, which is equal for models with equal specs, and the row of addresses.
@@ -83,7 +94,7 @@ class Prepared:
             if value.dtype != dtype or value.ndim != kind.ndim or not value.flags.carray:
                 raise TypeError(f"{name} is {value.dtype} {value.shape}, not {kind}")
             key.append(value.shape)
-            addresses.append(address_of(value))
+            addresses.append(0 if name in self.given else address_of(value))
         return tuple(key), addresses
 
     def table(self, key: tuple[Any, ...]) -> list[int]:
@@ -115,15 +126,18 @@ def address_of(array: NDArray[Any]) -> int:
 
 
 def caller(prepared: Prepared) -> Any:
-    """Return a function for kernels: ``call(table, addresses)`` calls the entry point.
+    """Return a function for kernels: ``call(table, addresses, *given)`` calls the entry point.
 
-    Both arguments are addresses of int64.
+    ``table`` and ``addresses`` are addresses of int64; ``given`` are those of the arrays ``prepared.given``.
     """
 
+    places = [prepared.place(name) for name in prepared.given]
+
     @intrinsic
-    def call(typing: Any, table: Any, addresses: Any) -> Any:
+    def call(typing: Any, table: Any, addresses: Any, *given: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            words, data = (builder.inttoptr(each, _WORD.as_pointer()) for each in arguments)
+            words, data = (builder.inttoptr(each, _WORD.as_pointer()) for each in arguments[:2])
+            at_call = dict(zip(places, cgutils.unpack_tuple(builder, arguments[2], len(places)), strict=True))
 
             def word(rows: Any, index: int) -> Any:
                 return builder.gep(rows, [context.get_constant(types.intp, index)])
@@ -135,7 +149,9 @@ def caller(prepared: Prepared) -> Any:
                 value = builder.load(builder.bitcast(word(words, at), form.as_pointer()))
                 if isinstance(kind, types.Array):
                     place = context.data_model_manager[kind].get_field_position("data")
-                    address = builder.load(word(data, array_number))
+                    address = at_call.get(array_number)
+                    if address is None:
+                        address = builder.load(word(data, array_number))
                     pointer = builder.inttoptr(address, form.elements[place])
                     value, array_number = builder.insert_value(value, pointer, place), array_number + 1
                 values.append(value)
@@ -143,7 +159,8 @@ def caller(prepared: Prepared) -> Any:
             code = builder.load(word(words, prepared.first_word))
             return _call(context, builder, code, prepared.return_type, prepared.argument_types, values)
 
-        return prepared.return_type(types.int64, types.int64), build
+        word_kinds = types.StarArgTuple.from_types([types.int64] * len(places))
+        return prepared.return_type(types.int64, types.int64, word_kinds), build
 
     return call
 

@@ -35,7 +35,6 @@ Arrays = dict[str, NDArray[Any]]
 Shape = tuple[str, type[np.generic], tuple[int, ...]]  # name, type and shape of an array
 _OF_KEYS = {"slot": np.int64, "slot_of_alarms": np.int64, "new": np.bool_, "new_in_alarms": np.bool_}
 _NOT_RETURNED = {"schedules", "sample", "contribution", "expected", *_OF_KEYS}
-_EVENTS = "event_numbers", "event_levels"
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -147,7 +146,7 @@ class OneSample:
         converted = self._addresses.converted(model.state)
         if converted is None:
             converted = _converted(model, learner)
-            self._addresses.compare(model.state, converted, _given(learner.kernel))
+            self._addresses.compare(model.state, converted)
         self._row, self._table, self._memory, self._shape = converted
         self._table_address = preparation.address_of(self._table)
         self._address = preparation.address_of(self._memory)
@@ -226,13 +225,6 @@ def _converted(model: Model, learner: Learner) -> Converted:
     table: Words = shared(("prepared", *keys), lambda: _table(keys))
     whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
     return Converted(reader, table, memory, (1, model.dim) if whole else None)
-
-
-def _given(kernel: Prepared) -> list[int]:
-    """Return the places of the addresses that come with each sample."""
-    of_keys = (kernels.ASSIGN, "keys"), (kernels.ASSIGN_ALARMS, "keys")
-    arrays = (kernel, "x"), (kernel, "y"), *of_keys, *((kernels.JUDGE, name) for name in ("x", *_EVENTS))
-    return [prepared.place(name) for prepared, name in arrays if name in prepared.array_names]
 
 
 def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:

@@ -8,7 +8,6 @@ arrays of their own that are no state, and each converts its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,11 +39,11 @@ class Addresses:
         self._places: _Places | None = None
         self._example: Converted | None = None
 
-    def compare(self, state: State, converted: Converted, given: Sequence[int]) -> None:
-        """Take the arguments that a model has converted. ``given``: the words that come with each sample."""
+    def compare(self, state: State, converted: Converted) -> None:
+        """Take the arguments that a model has converted."""
         if self._differ:
             return
-        places = _Places(state, converted.memory, converted.row.begin, given)
+        places = _Places(state, converted.memory, converted.row.begin)
         if self._first is None:
             self._first = places
         elif self._first == places:
@@ -64,9 +63,8 @@ class Addresses:
 class _Places:
     """Each word of a memory as a distance from an array of the state, or from the memory, or as it is."""
 
-    def __init__(self, state: State, memory: Words, end: int, given: Sequence[int]) -> None:
+    def __init__(self, state: State, memory: Words, end: int) -> None:
         self._words = memory[:end].copy()
-        self._words[list(given)] = 0
         arrays = {"": memory, **{name: array for name, array in state.items() if array.size}}
         names, begins = list(arrays), np.array(list(map(prepared.address_of, arrays.values())))
         ends = begins + [array.nbytes for array in arrays.values()]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from ..compiler import kernel
-from ..prepared import Prepared, caller, words_at
+from ..prepared import Prepared, caller
 from ..stream.one_sample import LAST
 from .tbptt import learn
 
-LEARN = Prepared(learn, after=LAST)
+LEARN = Prepared(learn, ["x", "y"], after=LAST)
 
 _learn = caller(LEARN)
-_X, _Y, _END = LEARN.place("x"), LEARN.place("y"), LEARN.end
 
 
 @kernel("i8(i8, i8, i8, i8)")
 def step(table, addresses, x, y):
     """Learn the sample at ``x`` with the target at ``y``."""
-    memory = words_at(addresses, _END)
-    memory[_X], memory[_Y] = x, y
-    return _learn(table, addresses)
+    return _learn(table, addresses, x, y)

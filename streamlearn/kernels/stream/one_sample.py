@@ -1,12 +1,12 @@
 """One sample of a model in one call: gate, schedules, slot of its key, learner, and alarms or drift.
 
 All arguments are prepared (``prepared.py``). Each kind of learner has a *step*, an entry point that is called
-by its address. It sets the addresses of the sample, and calls the kernel that learns:
+by its address. It calls the kernel that learns, with the addresses of the sample:
 
     step(table, addresses, x, y)
 
 ``memory`` int64: the words STEP … WATCHED, the addresses of all arrays, and what models/one_sample.py adds. A
-stage whose first array has no address is left out.
+stage whose first array that does not come with the call has no address is left out.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ WORDS = 6
 INFINITE = -1  # result
 
 ADVANCE = Prepared(advance, first_address=WORDS)
-JUDGE = Prepared(judge, after=ADVANCE)
+JUDGE = Prepared(judge, ["x", "event_numbers", "event_levels"], after=ADVANCE)
 DETECT = Prepared(detect, after=JUDGE)  # of a model without alarms
-ASSIGN = Prepared(assign, after=DETECT)  # of a model with keys
-ASSIGN_ALARMS = Prepared(assign, after=ASSIGN)  # of its alarms
+ASSIGN = Prepared(assign, ["keys"], after=DETECT)  # of a model with keys
+ASSIGN_ALARMS = Prepared(assign, ["keys"], after=ASSIGN)  # of its alarms
 LAST = ASSIGN_ALARMS
 END = LAST.end  # of their addresses
 
@@ -44,9 +44,7 @@ _stages = ADVANCE, JUDGE, DETECT, ASSIGN, ASSIGN_ALARMS
 _advance, _judge, _detect, _assign, _assign_alarms = map(caller, _stages)
 _doubles_at, _flags_at = arrays_at(types.float64), arrays_at(types.uint8)
 _SCHEDULES, _SETTINGS, _DRIFT = ADVANCE.first_address, JUDGE.first_address, DETECT.first_address
-_KEYS, _ALARM_KEYS = ASSIGN.place("keys"), ASSIGN_ALARMS.place("keys")
-_JUDGE_X = JUDGE.place("x")
-_NUMBERS, _LEVELS = JUDGE.place("event_numbers"), JUDGE.place("event_levels")
+_KEYS, _ALARM_KEYS = ASSIGN.place("table"), ASSIGN_ALARMS.place("table")
 
 
 @kernel("i8(i8, i8, f4[:,::1], i8, i8, i8, i8)")
@@ -76,8 +74,7 @@ def learn(
     if memory[_SCHEDULES] != 0:
         _advance(table, addresses)
     if memory[_KEYS] != 0:
-        memory[_KEYS] = key
-        _assign(table, addresses)
+        _assign(table, addresses, key)
     call_step(memory[STEP], table, addresses, sample, y if y != 0 else sample)
     gate[gates.MODE] = mode
     if paused:
@@ -85,11 +82,9 @@ def learn(
     if paused or mode == gates.BELOW:
         counts[COUNT] += _flags_at(memory[WATCHED], 1)[0]
     if memory[_SETTINGS] != 0:
-        memory[_JUDGE_X], memory[_NUMBERS], memory[_LEVELS] = sample, event_numbers, event_levels
         if memory[_ALARM_KEYS] != 0:
-            memory[_ALARM_KEYS] = key
-            _assign_alarms(table, addresses)
-        events = _judge(table, addresses)
+            _assign_alarms(table, addresses, key)
+        events = _judge(table, addresses, sample, event_numbers, event_levels)
     elif memory[_DRIFT] != 0:
         _detect(table, addresses)
     return events
