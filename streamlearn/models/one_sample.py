@@ -57,6 +57,13 @@ class Learner(NamedTuple):
 class SingleSamples(Model, ABC):
     """A model that may learn a sample that comes alone by a `OneSample`."""
 
+    @property
+    def _has_usual_stages(self) -> bool:
+        """Whether no option of the spec needs a stage that a `OneSample` has not."""
+        spec = self.spec
+        special = spec.features, spec.learn_for, spec.watch_missing, spec.on_drift
+        return not any(special) and not self.uses_time
+
     @abstractmethod
     def _single_learner(self) -> Learner | None:
         """Return the learner of a sample that comes alone; None if the general way learns it."""

@@ -26,18 +26,8 @@ class SingleMapSamples(SingleSamples, LabelledModel, ABC):
     @property
     def _learns_single_samples(self) -> bool:
         """Whether the samples can be learned in one call each, by the spec."""
-        spec = self.spec
-        special = (
-            spec.features,
-            spec.learn_for,
-            spec.watch_missing,
-            spec.on_drift,
-            self._sequences,
-            self._first,
-            self._counts_labels,
-            self.has_labels_by_hand,
-        )
-        return not any(special) and not self.uses_time
+        special = self._sequences, self._first, self._counts_labels, self.has_labels_by_hand
+        return self._has_usual_stages and not any(special)
 
     def _learner(self, kernel: Prepared, step: Any, places: NDArray[np.int32] | None = None) -> Learner:
         """Return the learner. ``places``: see ``Learner``."""

@@ -32,15 +32,11 @@ def fits(model: RNN) -> bool:
     """Whether the samples of a model can be learned in one call each, by its spec."""
     spec = model.spec
     special = (
-        spec.features,
-        spec.learn_for,
-        spec.watch_missing,
-        spec.on_drift,
         spec.target == "later",
         not spec.least_squares and spec.has_bands,
         spec.class_count and spec.alarm,
     )
-    return not any(special) and not model.uses_time
+    return model._has_usual_stages and not any(special)
 
 
 def adam(model: RNN) -> Learner:
