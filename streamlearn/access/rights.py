@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 import tomllib
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streamlearn.access.identity import RIGHTS
+from streamlearn.spelling import hint
 
 _GLOB: Final = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,256}")
 
@@ -36,9 +36,8 @@ def load_rights(
         rights = {right: globs for right, globs in table.items() if right not in others}
         for right, globs in rights.items():
             if right not in RIGHTS:
-                near = difflib.get_close_matches(right, RIGHTS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"the rights are {', '.join(RIGHTS)}"
-                errors.append(f"{where}: no right {right!r} exists ({hint})")
+                question = hint(right, RIGHTS, f"the rights are {', '.join(RIGHTS)}")
+                errors.append(f"{where}: no right {right!r} exists ({question})")
             elif not _are_globs(globs):
                 errors.append(
                     f'{where}: {right} must be a list of model names with * ? [], such as ["pump-*"]'

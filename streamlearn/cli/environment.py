@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 
 from streamlearn import processor
 from streamlearn.cli.errors import BadUsage
+from streamlearn.spelling import hint
 
 PREFIX = "STREAMLEARN_"
 COMMAND_VARIABLES = frozenset(
@@ -30,9 +30,8 @@ def check_environment() -> None:
     known = COMMAND_VARIABLES | variables()
     for name in sorted(names):
         if name not in known:
-            near = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "docs/reference/settings.md lists all"
-            raise BadUsage(f"unknown environment variable {name} ({hint}); correct it or unset it")
+            question = hint(name.upper(), known, "docs/reference/settings.md lists all", cutoff=0.5)
+            raise BadUsage(f"unknown environment variable {name} ({question}); correct it or unset it")
 
 
 def choose_processor() -> None:

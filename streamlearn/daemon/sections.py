@@ -7,13 +7,14 @@ start of a daemon without models.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from streamlearn.spelling import hint
 
 Check = Callable[[Any], object]
 Mistakes = dict[str, str]  # by setting, as in `checkpoints.seconds`; "" for the section itself
@@ -89,11 +90,9 @@ def is_section(kind: Any) -> bool:
 def read(section: type[S], values: Mapping[str, Any]) -> S:
     """Return a section with the values of a file. Raises `Invalid`, also for an unknown name."""
     known = kinds(section)
-    mistakes: Mistakes = {}
-    for name in values.keys() - known.keys():
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known settings: {', '.join(known)}"
-        mistakes[name] = f"unknown setting ({hint})"
+    listed = f"known settings: {', '.join(known)}"
+    unknown = values.keys() - known.keys()
+    mistakes: Mistakes = {name: f"unknown setting ({hint(name, known, listed)})" for name in unknown}
     try:
         result = section(**{name: value for name, value in values.items() if name in known})
     except Invalid as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import BadSpec
+from ..spelling import hint
 from .stream.alarm_spec import Alarm
 from .stream.features import Features
 from .stream.schedules import Decay
@@ -61,6 +61,5 @@ def _known(spec: type[BaseModel], details: ErrorDetails) -> list[str]:
 def _unknown(field: str, known: Sequence[str]) -> str:
     parent, _, name = field.rpartition(".")
     of_parent = f" of {parent}" if parent else ""
-    similar = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {similar[0]}?)" if similar else ""
-    return f"unknown parameter {name!r}{of_parent}{hint}; known: {', '.join(known)}"
+    question = hint(name, known)
+    return f"unknown parameter {name!r}{of_parent}{question and f' ({question})'}; known: {', '.join(known)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from streamlearn.bridges.mqtt.settings import Settings
 from streamlearn.errors import BadConfig
+from streamlearn.spelling import hint
 
 
 def load(path: Path) -> Settings:
@@ -44,8 +44,7 @@ def _described(error: ErrorDetails) -> dict[str, str]:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if error["type"] == "extra_forbidden":
         known = _known(error["loc"][:-1])
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        message = f"unknown setting ({f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(known)})"
+        message = f"unknown setting ({hint(str(error['loc'][-1]), known, 'known: ' + ', '.join(known))})"
     elif error["type"] == "missing":
         message = "is missing"
     elif error["type"] != "value_error":
