@@ -23,7 +23,7 @@ from .. import lazy
 from . import cache, pipelines
 from .pipelines import ENTRY_POINT, PIECE, CalledKernel, EntryPointCompiler, KernelCache, Piece
 from .progress import Progress
-from .read_only import ReadOnlyCache
+from .stored import ReadOnlyCache
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 _registry: list[EntryPoint] = []

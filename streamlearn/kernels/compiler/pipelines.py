@@ -27,7 +27,6 @@ from typing import Any
 
 from llvmlite import binding as llvm
 from numba.core import types
-from numba.core.caching import FunctionCache
 from numba.core.cgutils import normalize_ir_text
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, Flags
@@ -55,6 +54,7 @@ from .indexing import kernel_context
 from .lowering import KernelLower, PieceLower, piece_call
 from .passes import NoPhis, Passes, Rewrites, SingleAssignments, Translate
 from .resolution import kernel_typing
+from .stored import StoredKernels
 
 PIECE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 ENTRY_POINT: dict[str, Any] = {"no_cfunc_wrapper": True}
@@ -204,8 +204,8 @@ class EntryPointLowering(_KernelLowering):
         return True
 
 
-class KernelCache(FunctionCache):
-    """Numba's cache of compiled functions."""
+class KernelCache(StoredKernels):
+    """A cache that stores what is compiled."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Store a compiled function. It is optimised first, if it is only translated."""
