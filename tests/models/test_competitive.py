@@ -37,12 +37,13 @@ def as_tuple(schedule) -> tuple[float, float, float]:
     return schedule, schedule, 1.0
 
 
+@pytest.mark.parametrize("units", [7, 16, 19])  # up to 16, a hard net measures the next sample as it moves
 @pytest.mark.parametrize("missing", [0.0, 0.25])
 @pytest.mark.parametrize("rule", RULES)
-def test_same_as_the_slow_one(rule, missing):
+def test_same_as_the_slow_one(rule, missing, units):
     spec = {"half_life": 200.0, **RULES[rule]}
     x = blobs(400, 3, seed=1, missing=missing)
-    ours = sl.Competitive(dim=3, units=19, seed=2, **spec)
+    ours = sl.Competitive(dim=3, units=units, seed=2, **spec)
     naive = NaiveCompetitive(
         ours.weights.tolist(),
         spec["mode"],
@@ -63,6 +64,19 @@ def test_same_as_the_slow_one(rule, missing):
     ages = np.arange(known.sum())[::-1]
     error = np.average(np.array(distances)[known], weights=0.5 ** (ages / spec["half_life"]))
     assert ours.quality()["quantization_error"] == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"learning_rate": "1/n"}, {"conscience": 1.0}, {"learn_below": 0.9}], ids=str
+)
+def test_a_small_hard_net_learns_the_same_in_one_call_or_in_many(spec):
+    x = blobs(500, 3, seed=3, missing=0.1)
+    spec = {"learning_rate": 0.1, **spec}
+    whole, parts = (sl.Competitive(dim=3, units=16, seed=2, mode="hard", **spec) for _ in range(2))
+    out = whole.learn(x)
+    winners = [parts.learn(row[None]).winner for row in x]
+    assert np.concatenate(winners).tolist() == out.winner.tolist()
+    assert parts.weights.tobytes() == whole.weights.tobytes()
 
 
 def test_finds_the_clusters():

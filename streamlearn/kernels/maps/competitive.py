@@ -8,6 +8,9 @@
 ε(t) is a schedule, or a rate for each unit in place of it: see ``unit_rate.py``. ``units.py`` defines the
 layout of the units. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖, unless ``fairness.py``
 selects another unit.
+
+A hard net of at most 16 units measures the next sample while its weights are in registers, as a map does. The
+next search would otherwise wait until they are stored.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from ..compiler import device, kernel
 from ..simd.elementary import exp
 from ..simd.groups import GROUP, load_block, store_block
 from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
+from ..simd.views import floats_of, row_of
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import unit_rate, units
@@ -28,12 +32,13 @@ from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
 from .unit_rate import UnitRate
 from .units import Learning, Outputs, Progress, new_stream
-from .winner import Units, dissimilarity
+from .winner import EUCLIDEAN, Units, add_square, dissimilarity, nearest_of_distances
 
 HARD, SOFT, GAS = 0, 1, 2
 MODES = {"hard": HARD, "soft": SOFT, "gas": GAS}
 
 _SMALLEST_SPREAD = np.float32(1e-3)  # only the nearest unit learns; avoids a division by 0 as λ decays to 0
+_NO_SAMPLE = -1
 _0, _INF = np.float32(0), np.float32(np.inf)
 
 
@@ -48,8 +53,10 @@ class Net(NamedTuple):
     softness: Any  # (n,): β(t) or λ(t)
     leak: Any  # (n,): ε_l(t)
     fairness: Any
-    distance: Any  # (n,): outputs
-    scratch: Any  # (blocks, 16)
+    stream: Any
+    scratch: Any  # (blocks, 16): in a hard net the squared distances to sample ``ahead_of``
+    looks_ahead: Any  # whether the units are one block, which is measured for the next sample as it moves
+    ahead_of: Any  # (1,): number of the sample in the call that was measured ahead, or _NO_SAMPLE
 
 
 @device
@@ -74,11 +81,38 @@ def _learn_hard(sample, net, i):
             _move(sample, weights, b, step)
             index = index + np.float32(WIDTH)
         return
-    g, l = i // GROUP, i % GROUP
+    following = sample.n + 1
+    ahead = net.looks_ahead and sample.count == sample.x.size and following < net.stream.x.shape[0]
+    if ahead and net.stream.outputs.present[following] == sample.x.size:
+        step = select(iota() == np.float32(i), zero() + learning_rate, zero())
+        _move_and_measure(sample.x, units.sample_at(net.stream, following).x, step, net)
+        net.ahead_of[0] = following
+        return
+    l, group = i % GROUP, floats_of(row_of(weights, i // GROUP), 0, sample.x.size * GROUP)
     for k in range(sample.count):
         d = sample.channels[k]
-        w = weights[g, d, l]
-        weights[g, d, l] = fma(learning_rate, sample.x[d] - w, w)
+        w = group[d * GROUP + l]
+        group[d * GROUP + l] = fma(learning_rate, sample.x[d] - w, w)
+
+
+@device
+def _move_and_measure(x, y, step, net):
+    """Move the only block towards ``x``. Write its squared distances to ``y`` to ``scratch``."""
+    weights, total = net.units.weights, load(net.units.pad, 0)
+    for d in range(x.size):
+        w = load_block(weights, 0, d)
+        w = fma(step, x[d] - w, w)
+        store_block(weights, 0, d, w)
+        total = add_square(y[d], w, total)
+    store(net.scratch, 0, total)
+
+
+@device
+def _find(stream, sample, net):
+    """Search for the nearest units, unless the distances were measured while the weights moved."""
+    if net.ahead_of[0] == sample.n:
+        return nearest_of_distances(net.scratch, stream.common)
+    return units.find(stream, sample, net)
 
 
 @device
@@ -123,7 +157,7 @@ def _learn(sample, winner, nearest, second, net):
         _learn_by_rank(sample, net)
         return
     own = net.own_rate
-    placed = unit_rate.unit_to_place(own, winner, net.distance[sample.n], net.number)
+    placed = unit_rate.unit_to_place(own, winner, net.stream.outputs.distance[sample.n], net.number)
     if placed >= 0:
         unit_rate.place(own, sample, net.units.weights, winner, placed)
     elif net.mode == SOFT:
@@ -209,7 +243,21 @@ def learn(
     fair = Fairness(fairness, share, conscience, conscience_rate)
     softness = spread if mode == GAS else beta
     own_rate = UnitRate(learned, unplaced, placing)
-    net = Net(own, number, mode, learning_rate, own_rate, softness, leak, fair, distance, scratch)
+    looks_ahead, ahead_of = number <= WIDTH and measure == EUCLIDEAN, np.full(1, _NO_SAMPLE)
+    net = Net(
+        own,
+        number,
+        mode,
+        learning_rate,
+        own_rate,
+        softness,
+        leak,
+        fair,
+        stream,
+        scratch,
+        looks_ahead,
+        ahead_of,
+    )
     progress = Progress(samples, hits, quality, decay)
     learning = Learning(
         gate,
@@ -218,4 +266,4 @@ def learn(
         watched,
         expected,
     )
-    return units.learn(stream, progress, learning, units.find, _learn, net)
+    return units.learn(stream, progress, learning, _find, _learn, net)
