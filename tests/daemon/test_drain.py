@@ -32,10 +32,13 @@ from tools.waiting import wait_for
 
 EDGES = [0, 0x7F, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**48]
 """The largest integers with 1, 2, 3, 5 and 9 bytes in MessagePack, and a larger one."""
+TURNS = 10  # models that take turns
 
 
 class Script:
     """Random messages of the producers `a` and `b` to the model `m`, and of `c` to `keyed`, with keys.
+
+    Between them models get single samples in turn, and now and then an odd message.
 
     As requests, batches after a gap are refused. So numbers begin at 0 and are used again after odd messages.
     """
@@ -48,8 +51,10 @@ class Script:
             self.next_seq = dict.fromkeys("abc", 0)
         self.level = "none"
         self.messages: list[list[bytes]] = []
+        self.in_turn = dict.fromkeys([f"turn{n}" for n in range(TURNS)] + ["n" * 40], 0)
         for _ in range(40):
             self._add()
+            self._add_in_turn()
 
     def _header(self, name: str, rows: int, **fields: Any) -> dict[str, Any]:
         random = self.random
@@ -78,6 +83,19 @@ class Script:
             self.level = random.choice(["none", "written", "durable"])
         burst.append(random.choice(ODD)(random, odd))
         self.messages += burst
+
+    def _add_in_turn(self) -> None:
+        random = self.random
+        for model in random.sample(list(self.in_turn), random.choice([2, TURNS])) * random.choice([1, 3]):
+            seq = self.in_turn[model]
+            self.in_turn[model] = seq + 1
+            batch = changed(self._batch("b", 1), model=model, seq=seq)
+            self.next_seq["b"] -= 1
+            if random.random() < 0.05:
+                odd = random.choice(ODD)(random, batch)
+                self.messages += [odd, batch] if self.requests else [odd]
+            else:
+                self.messages.append(batch)
 
 
 def changed(frames: list[bytes], **fields: Any) -> list[bytes]:
@@ -155,10 +173,12 @@ def effect(running: Running, script: Script) -> dict[str, Any]:
             name: [model[field] for field in ("received", "refused", "duplicates", "missing_batches")]
             for name, model in sorted(models.items())
         },
-        "hashes": [running.wire.call("describe", name)["state_hash"] for name in ("m", "keyed")],
+        "hashes": [
+            running.wire.call("describe", name)["state_hash"] for name in ("m", "keyed", *script.in_turn)
+        ],
         "positions": [
             running.wire.call("position", model, producer=name) | {"lsn": 0}  # the records differ
-            for model, names in (("m", "ab"), ("keyed", "c"))
+            for model, names in (("m", "ab"), ("keyed", "c"), *((model, "b") for model in script.in_turn))
             for name in names
         ],
         "batches": sorted(
@@ -173,8 +193,14 @@ def effect(running: Running, script: Script) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(3))
 def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
     print("seed", seed)
-    drained = 0
-    receive = Drain.receive
+    drained = in_turn = 0
+    receive, receive_any = Drain.receive, Drain.receive_any
+
+    def counted_in_turn(self: Drain, template: Any, arena: Any) -> Any:
+        nonlocal in_turn
+        models, *rest = receive_any(self, template, arena)
+        in_turn += len(models)
+        return models, *rest
 
     def counted(self: Drain, run: Any, wait_ns: int) -> Any:
         nonlocal drained
@@ -183,19 +209,24 @@ def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
         return batches, frames, empty
 
     monkeypatch.setattr(Drain, "receive", counted)
+    monkeypatch.setattr(Drain, "receive_any", counted_in_turn)
     effects = []
     for available in (True, False):
         if not available:
             monkeypatch.setattr(drain_module, "_libzmq", lambda: None)
-            drained = 0
+            drained = in_turn = 0
         running = Running(tmp_path / str(available))
         try:
             running.wire.create()
             running.wire.create("keyed", kind="ledger")
-            effects.append(effect(running, Script(seed, requests)))
+            script = Script(seed, requests)
+            for model in script.in_turn:
+                running.wire.create(model)
+            effects.append(effect(running, script))
         finally:
             running.stop()
         assert (drained > 0) == available
+        assert (in_turn > 0) == (available and not requests)
     assert effects[0] == effects[1]
     assert effects[0]["errors"]
     assert len(effects[0]["answers"]) >= 100 * requests
@@ -238,8 +269,7 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     learn = decode_request(batches[0])
     templates = Templates(1 << 16)
     templates.remember(batches[0], learn, LOCAL)
-    key, _, _ = split(batches[0][0])
-    run = Run(templates.get(key), sender, Arena(), first, 100)
+    run = Run(templates.get(split(batches[0][0]).key), "keyed", sender, Arena(), first, 100)
     batches = [[sender, *batch] if sender else batch for batch in batches]
     frames = [(frame, frame is not batch[-1]) for batch in batches for frame in batch]
     size = len(batches[0])
@@ -271,7 +301,7 @@ def bursts(sizes: list[int], sender: bytes) -> tuple[list[tuple[bytes, bool] | N
     first = [frame[0] for frame in frames[bool(sender) : 2 + bool(sender)] if frame]
     templates = Templates(1 << 16)
     templates.remember(first, decode_request(first), LOCAL)
-    return frames, Run(templates.get(split(first[0])[0]), sender, Arena(), 0, 1000)
+    return frames, Run(templates.get(split(first[0]).key), "m", sender, Arena(), 0, 1000)
 
 
 @pytest.mark.parametrize("sender", [b"", b"\0peer"])

@@ -13,9 +13,10 @@ import pytest
 
 from streamlearn.access.identity import LOCAL
 from streamlearn.daemon.intake.template import Templates, integer, split
-from streamlearn.errors import StreamlearnError
+from streamlearn.errors import BadName, StreamlearnError
 from streamlearn.models import create
 from streamlearn_client.protocol import Learn, Request, decode_request, encode_request
+from streamlearn_client.protocol.names import check_model
 from tests.daemon.sides import Clock, Sent, Side
 
 X = np.random.default_rng(8).normal(size=(600, 2)).astype(np.float32)
@@ -217,12 +218,14 @@ def test_a_template_fits_headers_with_other_numbers_only() -> None:
 
     def fits(data: bytes) -> bool:
         found = split(data)
-        return found is not None and templates.get(found[0]) is not None
+        return found is not None and templates.get(found.key) is not None
 
+    assert fits(header(model="n" * 31))
+    assert fits(header(model="n" * 32))
     for number in (0, 127, 128, 2**16, 2**32, 2**63 - 1):
         assert fits(header(id=number, seq=number))
     others: list[dict[str, Any]] = [
-        *[{"model": "n"}, {"producer": "q"}, {"epoch": 2}, {"ack": "none"}],
+        *[{"model": 5}, {"model": ""}, {"producer": "q"}, {"epoch": 2}, {"ack": "none"}],
         *[{"id": "5"}, {"id": -1}, {"id": 1.0}, {"seq": "7"}, {"seq": -1}, {"seq": [7]}],
         *[{"x": {"dtype": "<f4", "shape": [1, 3]}}, {"y": None}],
     ]
@@ -244,7 +247,8 @@ def test_a_header_that_fits_a_template_says_the_same_for_the_codec() -> None:
     fitting = 0
     for _ in range(6000):
         fields: dict[str, Any] = {"v": 1, "id": chance.choice(numbers), "op": "learn"}
-        fields |= {"model": chance.choice(["m", "id", "seq"]), "x": {"dtype": "<f4", "shape": [1, 2]}}
+        model = chance.choice(["m", "id", "seq", "n" * 40, "\xa5model", "é"])
+        fields |= {"model": model, "x": {"dtype": "<f4", "shape": [1, 2]}}
         if chance.random() < 0.8:
             fields |= {"producer": chance.choice(["p", "id", "seq"]), "epoch": chance.choice(numbers)}
             fields["seq"] = chance.choice(numbers)
@@ -263,18 +267,25 @@ def test_a_header_that_fits_a_template_says_the_same_for_the_codec() -> None:
         except StreamlearnError:
             learn = None
         found = split(frames[0])
-        template = None if found is None else templates.get(found[0])
+        template = None if found is None else templates.get(found.key)
         if found is not None and template is not None:
             fitting += 1
-            id_at, seq_at = found[1:]
+            _, model, id_at, seq_at = found
             seq = integer(frames[0], seq_at) if seq_at else 0
             if seq is None or seq >= 2**63:
                 continue  # the lane refuses such a number
-            assert isinstance(learn, Learn)
+            if not isinstance(learn, Learn):  # no model has such a name
+                with pytest.raises(BadName):
+                    check_model(model)
+                continue
             said = template.without_arrays
             assert learn.id == (integer(frames[0], id_at) if id_at else None)
             assert learn.seq == seq
-            assert learn._replace(x=None, id=None, seq=0) == said._replace(id=None, seq=0)
+            assert learn.model.encode() == (template.model or model).encode("latin-1")
+            assert learn._replace(model="", x=None, id=None, seq=0) == said._replace(model="", id=None, seq=0)
+            if not template.model:
+                again = decode_request([template.header(learn.model, seq), X[:1].tobytes()])
+                assert again._replace(x=None) == learn._replace(x=None, id=None)
         elif isinstance(learn, Learn):
             templates.remember(frames, learn, LOCAL)
     assert fitting > 500

@@ -37,9 +37,8 @@ class _Pending(NamedTuple):
         accepted, learn = self.accepted, self.learn
         batches = accepted.batches if isinstance(accepted, Record) else 1
         if isinstance(accepted, Record) and learn.x is None and learn.y is None:
-            learn = learn._replace(
-                x=accepted.decoded.x, seq=accepted.seq, id=self.ids[-1] if self.ids else None
-            )
+            last_id = self.ids[-1] if self.ids else None
+            learn = learn._replace(model=accepted.model, x=accepted.decoded.x, seq=accepted.seq, id=last_id)
         return _singles(learn, batches, self.reply_to, self.ids)
 
 
@@ -171,7 +170,7 @@ class GroupCommit:
         The first batch must have the next number of its producer, if it has one. Return whether it was added.
         """
         context, learn = self._context, run.template.without_arrays
-        hosted, x = context.shard.get(learn.model), run.samples()
+        hosted, x = context.shard.get(run.model), run.samples()
         if hosted is None or hosted.set_aside is not None or x is None:
             return False
         lsn = context.journal.next_lsn + self._group_records
@@ -180,7 +179,7 @@ class GroupCommit:
         )
         if record is None:
             return False
-        context.metrics.model(learn.model).received += record.rows
+        context.metrics.model(run.model).received += record.rows
         self._add(_Pending(record, learn, hosted, reply_to, run.ids))
         return True
 

@@ -1,4 +1,6 @@
-"""The drain: a compiled loop that receives the batches of a run, without Python between two messages.
+"""The drain: a compiled loop that receives batches, of a run or of many models in turn.
+
+There is no Python between two messages.
 
 It needs the address of libzmq's functions, and a socket without keys: then all messages have one identity. A
 `Reader` without a drain receives the same batches one by one.
@@ -11,9 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import zmq
+from msgpack import packb
 from numpy.typing import NDArray
 
-from streamlearn.daemon.intake.run import Run
+from streamlearn.daemon.intake.run import Arena, Run
 from streamlearn.daemon.intake.template import Template
 from streamlearn.daemon.self_pipe import SelfPipe
 from streamlearn.kernels import compiler
@@ -32,7 +35,9 @@ SYNC_WAIT_NS = 1_000_000
 SMALL_BATCH = 1024  # bytes; the time to learn larger ones exceeds that of a turn
 CALLS_WITHOUT_WAIT = 4  # after a call that waited in vain
 POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
+MOST_MODELS = 16  # messages of one call for batches of many models: Python looks at each of them
 NO_IDS = np.zeros(0, np.int64)
+NO_NAMES = np.zeros((0, words.NAME_BYTES), np.uint8)
 
 
 class ReceivedFrame:
@@ -54,6 +59,17 @@ class ReceivedFrame:
 
 
 AnyFrame: TypeAlias = zmq.Frame | ReceivedFrame
+
+
+def frames_of(template: Template, model: str, seq: int, arrays: memoryview) -> list[AnyFrame]:
+    """Return the frames of a message of the firehose, with copies of its `arrays`."""
+    frames: list[AnyFrame] = [ReceivedFrame(template.header(model, seq), True)]
+    at = 0
+    for number, size in enumerate(template.frame_bytes, 1):
+        more = number < len(template.frame_bytes)
+        frames.append(ReceivedFrame(bytes(arrays[at : at + size]), more))
+        at += size
+    return frames
 
 
 class Drain:
@@ -87,6 +103,8 @@ class Drain:
         self._rest = 0  # calls that do not wait
         self._outcome = np.zeros(words.OUTCOME, np.int64)
         self._ids = np.zeros(MOST_BATCHES, np.int64)
+        self._names = np.zeros((MOST_MODELS, words.NAME_BYTES), np.uint8)
+        self._seqs = np.zeros(MOST_MODELS, np.int64)
         self._expected = _Expected(None)
 
     @classmethod
@@ -118,15 +136,8 @@ class Drain:
         empty : bool
             Whether no message was left.
         """
-        if not self._ready:  # the kernel was loaded with those of the first model
-            compiler.ready(receiving)
-            self._ready = True
-        template, arena, outcome = run.template, run.arena, self._outcome
-        expected = self._expected
-        if expected.template is not template:
-            expected = self._expected = _Expected(template)
+        template, arena = run.template, run.arena
         begin = arena.used
-        sender = np.frombuffer(run.sender, np.uint8)
         if template.without_arrays.ack != "durable":
             wait_ns = min(wait_ns, WAIT_NS)
         for_sync = wait_ns > WAIT_NS  # the sender gets no ack before, so no wait is in vain
@@ -134,23 +145,8 @@ class Drain:
         self._patience[words.WAITS] = MOST_WAITS if waits else 0
         self._patience[words.TIMEOUT + 1] = wait_ns
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
-        batches = receiving.receive_batches(
-            self._socket,
-            self._functions,
-            self._messages_address,
-            self._patience,
-            sender.ctypes.data,
-            sender.size,
-            expected.parts,
-            expected.text_address,
-            expected.sizes,
-            run.next_seq if template.numbered else -1,
-            arena.memory,
-            begin,
-            most,
-            self._ids if run.sender else NO_IDS,
-            outcome,
-        )
+        ids = self._ids if run.sender else NO_IDS
+        batches = self._receive(template, run.model, run.sender, run.next_seq, arena, most, ids)
         if waits and not for_sync and self._waited_in_vain(batches):
             self._rest = CALLS_WITHOUT_WAIT
         if batches:
@@ -158,9 +154,74 @@ class Drain:
             run.extend(begin, batches)
             if run.sender:
                 run.ids += self._ids[:batches].tolist()
-        if outcome[words.END] == words.WAITING:
+        if self._outcome[words.END] == words.WAITING:
             return batches, [], batches < most
-        return batches, self._other_frames(run), False
+        return batches, self._other_frames(template, run.sender, arena, arena.used), False
+
+    def receive_any(
+        self, template: Template, arena: Arena
+    ) -> tuple[list[bytes], list[int], list[AnyFrame], bool]:
+        """Receive the next messages of the firehose with headers of a template that fits any model.
+
+        Returns
+        -------
+        models, seqs : list
+            The name of the model and the number of each batch, `MOST_MODELS` at most. The batches lie in the
+            free part of the arena, one after another.
+        frames, empty
+            As `receive` returns them.
+        """
+        self._patience[words.WAITS] = 0
+        most = min(MOST_MODELS, arena.room // template.batch_bytes)
+        batches = self._receive(template, "", b"", 0, arena, most, NO_IDS, self._names, self._seqs)
+        models = self._names.view(f"S{words.NAME_BYTES}")[:batches, 0].tolist()
+        seqs = self._seqs[:batches].tolist() if template.numbered else [0] * batches
+        if self._outcome[words.END] == words.WAITING:
+            return models, seqs, [], batches < most
+        end = arena.used + batches * template.batch_bytes
+        return models, seqs, self._other_frames(template, b"", arena, end), False
+
+    def _receive(
+        self,
+        template: Template,
+        model: str,
+        sender: bytes,
+        seq: int,
+        arena: Arena,
+        most: int,
+        ids: NDArray[np.int64],
+        names: NDArray[np.uint8] = NO_NAMES,
+        seqs: NDArray[np.int64] = NO_IDS,
+    ) -> int:
+        """Call the compiled loop. Return the number of batches. Without a `model` it may be any."""
+        if not self._ready:  # the kernel was loaded with those of the first model
+            compiler.ready(receiving)
+            self._ready = True
+        expected = self._expected
+        if expected.template is not template or expected.model != model:
+            expected = self._expected = _Expected(template, model)
+        first = np.frombuffer(sender, np.uint8)
+        return int(
+            receiving.receive_batches(
+                self._socket,
+                self._functions,
+                self._messages_address,
+                self._patience,
+                first.ctypes.data,
+                first.size,
+                expected.parts,
+                expected.text_address,
+                expected.sizes,
+                seq if template.numbered else -1,
+                arena.memory,
+                arena.used,
+                most,
+                ids,
+                names,
+                seqs,
+                self._outcome,
+            )
+        )
 
     def _may_wait(self) -> bool:
         """Whether to wait in this call."""
@@ -177,20 +238,19 @@ class Drain:
             patience[words.WAITS] == MOST_WAITS - 1 and patience[words.WAITED_AT] == batches and not alarmed
         )
 
-    def _other_frames(self, run: Run) -> list[AnyFrame]:
-        """Return the frames of an unexpected message that were received."""
-        outcome, arena = self._outcome, run.arena
+    def _other_frames(self, template: Template, sender: bytes, arena: Arena, at: int) -> list[AnyFrame]:
+        """Return the frames of an unexpected message that were received. Its arrays begin at `at`."""
+        outcome = self._outcome
         end = outcome[words.END]
         frames: list[AnyFrame] = []
-        if run.sender:
+        if sender:
             frames.append(_frame(*outcome[words.SENDER_ADDRESS : words.SENDER_MORE + 1]))
         if end == words.OTHER_SENDER:
             return frames
         frames.append(_frame(*outcome[words.HEADER_ADDRESS : words.HEADER_MORE + 1]))
         if end == words.OTHER_HEADER:
             return frames
-        at = arena.used
-        for size in run.template.frame_bytes[: outcome[words.ARRAYS]]:
+        for size in template.frame_bytes[: outcome[words.ARRAYS]]:
             frames.append(ReceivedFrame(bytes(arena.view[at : at + size]), True))
             at += size
         if end == words.OTHER_ARRAY:
@@ -199,13 +259,16 @@ class Drain:
 
 
 class _Expected:
-    """What the compiled loop compares a message with."""
+    """What the compiled loop compares a message with. Without a `model` its name is a result."""
 
-    __slots__ = ("parts", "sizes", "template", "text", "text_address")
+    __slots__ = ("model", "parts", "sizes", "template", "text", "text_address")
 
-    def __init__(self, template: Template | None) -> None:
-        self.template = template
+    def __init__(self, template: Template | None, model: str = "") -> None:
+        self.template, self.model = template, model
         key = template.key if template is not None else ()
+        if template is not None and model and not template.model:
+            before, to_model, to_seq, after = template.key
+            key = before, to_model + packb(model) + to_seq, b"", after
         self.parts = np.array([len(part) for part in key], np.int64)
         self.text = np.frombuffer(b"".join(key), np.uint8)
         self.text_address = self.text.ctypes.data

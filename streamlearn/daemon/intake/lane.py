@@ -47,39 +47,46 @@ class Lane:
         identity
             The sender.
         """
-        found = split(header) if self.accepts else None
+        found = split(header)
         if found is None or len(header) > self._header_bytes:
             return None
-        key, id_at, seq_at = found
+        key, model, id_at, seq_at = found
         template = self._templates.get(key)
         if template is None or template.identity is not identity:
             return None
-        seq = integer(header, seq_at) if seq_at else 0
-        run = self._runs.get(template.model)
+        run = self.join(template, model, sender, integer(header, seq_at) if seq_at else 0)
+        return None if run is None else (run, id_at)
+
+    def join(self, template: Template, model: str, sender: bytes, seq: int | None) -> Run | None:
+        """Return the run that a batch with a header of `template` may join, as `find` does."""
+        if not self.accepts:
+            return None
+        model = template.model or model
+        run = self._runs.get(model)
         if (
             run is None
             or run.template is not template
             or run.sender != sender
             or not self.arena.has_room(template.batch_bytes)
         ):
-            run = self._begin(template, sender, seq, run)
+            run = self._begin(template, model, sender, seq, run)
             if run is None:
                 return None
-        if seq != run.next_seq or run.batches >= run.most:
-            return None
-        return run, id_at
+        return run if seq == run.next_seq and run.batches < run.most else None
 
-    def _begin(self, template: Template, sender: bytes, seq: int | None, open_run: Run | None) -> Run | None:
+    def _begin(
+        self, template: Template, model: str, sender: bytes, seq: int | None, open_run: Run | None
+    ) -> Run | None:
         """Begin a run; `None` if its first batch must take the general way. Close the one of its model."""
         if not self.arena.has_room(template.batch_bytes):
             self.close()
         elif open_run is not None:
-            self._add(self._runs.pop(template.model))
-        hosted = self._shard.get(template.model)
+            self._add(self._runs.pop(model))
+        hosted = self._shard.get(model)
         learn, identity = template.without_arrays, template.identity
         if hosted is None or hosted.set_aside is not None:
             return None
-        if identity is not LOCAL and not _may_push(identity, template.model):
+        if identity is not LOCAL and not _may_push(identity, model):
             return None
         most = LAST_SEQ
         if template.numbered:
@@ -92,7 +99,7 @@ class Lane:
             most = min(most, self._group_commit.room(hosted, template.batch_bytes))
         elif template.largest_frame > self._firehose_frame_bytes:  # learned from a request
             return None
-        run = self._runs[template.model] = Run(template, sender, self.arena, seq or 0, most)
+        run = self._runs[model] = Run(template, model, sender, self.arena, seq or 0, most)
         return run
 
     def close(self) -> None:

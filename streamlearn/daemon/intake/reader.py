@@ -9,10 +9,10 @@ import zmq
 
 from streamlearn.access.identity import LOCAL, Identity
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.intake.drain import AnyFrame, Drain
+from streamlearn.daemon.intake.drain import AnyFrame, Drain, frames_of
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.run import Run
-from streamlearn.daemon.intake.template import integer
+from streamlearn.daemon.intake.template import Template, integer
 from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
@@ -61,6 +61,7 @@ class Reader:
         self._drain = drain
         self._alone = ALONE  # messages that the next vain call of the drain costs
         self._received_alone = 0  # those that are left of the last one
+        self._in_turn: Template | None = None  # that of the messages, if their models take turns
         self._was_empty = False  # then a question costs less than an exception
 
     @property
@@ -84,8 +85,17 @@ class Reader:
         messages, received_alone = 0, self._received_alone
         frames: list[AnyFrame] = []  # of the next message, as far as they were received
         try:
-            while True:
-                if not frames:
+            while frames or steady_ns() <= until:
+                if not frames and self._in_turn is not None:
+                    batches, frames, empty = self._receive_in_turn(self._in_turn)
+                    messages += batches + bool(frames)
+                    if empty:
+                        return True
+                    if not batches:
+                        received_alone = self._back_off()
+                    if not frames:
+                        continue
+                elif not frames:
                     frame = recv(NOBLOCK, False)
                     messages += 1
                     identity, frames = identify(frame), [frame]
@@ -103,25 +113,51 @@ class Reader:
                     frames = []
                     if sender:
                         run.ids.append(integer(header, id_at) if id_at else None)
-                    if drain is not None and received_alone <= 0:
+                    if drain is not None and received_alone <= 0 and self._in_turn is None:
                         batches, frames, empty = drain.receive(run, wait_ns)
                         messages += batches + bool(frames)
                         if empty:
                             return True
-                        if frames and not batches:
-                            received_alone = self._alone
-                            self._alone = min(2 * received_alone, MOST_ALONE)
-                        else:
+                        if batches or not frames:
                             received_alone, self._alone = 0, ALONE
+                        elif has_envelope or run.template.model:
+                            received_alone = self._back_off()
+                        else:
+                            self._in_turn = run.template
                     received_alone -= 1
-                if not frames and steady_ns() > until:
-                    return not self._readable()
+            return not self._readable()
         except zmq.Again:
             return True
         finally:
             self._received_alone = received_alone
             self._was_empty = not messages
             context.metrics.messages += messages
+
+    def _back_off(self) -> int:
+        """Return how many messages are received one by one after a vain call of the drain."""
+        alone, self._alone = self._alone, min(2 * self._alone, MOST_ALONE)
+        return alone
+
+    def _receive_in_turn(self, template: Template) -> tuple[int, list[AnyFrame], bool]:
+        """Receive the next batches of models that take turns. Return as `Drain.receive` does."""
+        lane, arena, size = self._lane, self._lane.arena, template.batch_bytes
+        assert self._drain is not None
+        if not arena.has_room(size):
+            lane.close()
+        begin = arena.used
+        models, seqs, frames, empty = self._drain.receive_any(template, arena)
+        for name, seq in zip(models, seqs, strict=True):
+            model = name.decode()
+            run = lane.join(template, model, b"", seq)
+            if run is not None:
+                arena.used = begin + size
+                run.extend(begin)
+            else:
+                self._general(LOCAL, b"", frames_of(template, model, seq, arena.view[begin : begin + size]))
+            begin += size
+        if len(set(models)) < 2:
+            self._in_turn = None
+        return len(models), frames, empty
 
     def _readable(self) -> bool:
         return bool(int(self._socket.get(EVENTS)) & POLLIN)

@@ -39,7 +39,7 @@ class Arena:
 
 
 class Run:
-    """Batches with headers of one template, from one connection, with consecutive numbers.
+    """Batches for one model with headers of one template, from one connection, with consecutive numbers.
 
     They have equally many rows. Their bytes lie in one arena, each batch as its frames one after another.
 
@@ -47,6 +47,8 @@ class Run:
     ----------
     template
         What their headers say.
+    model
+        The name of the model.
     sender
         The routing id of the connection; empty for the firehose.
     arena
@@ -57,10 +59,24 @@ class Run:
         How many batches it may have.
     """
 
-    __slots__ = ("_parts", "arena", "batches", "first_seq", "ids", "most", "next_seq", "sender", "template")
+    __slots__ = (
+        "_parts",
+        "arena",
+        "batches",
+        "first_seq",
+        "ids",
+        "model",
+        "most",
+        "next_seq",
+        "sender",
+        "template",
+    )
 
-    def __init__(self, template: Template, sender: bytes, arena: Arena, next_seq: int, most: int) -> None:
+    def __init__(
+        self, template: Template, model: str, sender: bytes, arena: Arena, next_seq: int, most: int
+    ) -> None:
         self.template = template
+        self.model = model
         self.sender = sender
         self.arena = arena
         self.first_seq = self.next_seq = next_seq
@@ -115,4 +131,4 @@ class Run:
             column = np.ascontiguousarray(batches[:, at : at + size]).reshape(-1)
             columns[name] = column.view(dtype).reshape(rows, *row_shape)
             at += size
-        return template.learn(self.first_seq, last_id, columns)
+        return template.learn(self.model, self.first_seq, last_id, columns)

@@ -1,8 +1,9 @@
-"""Headers of `learn` that differ in `id` and `seq` only.
+"""Headers of `learn` that differ in `id`, `model` and `seq` only.
 
 A sender repeats its header with every batch. The codec decodes the first one in full. It leaves a template:
-the bytes around the values of `id` and `seq`, and what the header says. A later header with the same bytes
-around two integers has the same meaning, so it need not be decoded.
+the bytes around the values of `id`, `model` and `seq`, and what the header says. A later header with the same
+bytes around a name and two integers has the same meaning, so it need not be decoded. Thousands of models that
+get alike batches share a template.
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
 import numpy as np
+from msgpack import packb
 from numpy.typing import NDArray
 
 from streamlearn.access.identity import Identity
 from streamlearn_client.protocol import Frame, Id, Learn
 
-ID, SEQ = b"\xa2id", b"\xa3seq"  # the names of the fields, as MessagePack texts
+ID, MODEL, SEQ = b"\xa2id", b"\xa5model", b"\xa3seq"  # the names of the fields, as MessagePack texts
+SHORT_TEXT, LONG_TEXT = 0xA0, 0xD9  # first bytes: of one with up to 31 bytes, and up to 255
 MOST_TEMPLATES = 1 << 14
 MOST_HEADER_BYTES = 512  # an ordinary header has 300 at most; bounds the memory of the templates
 
 Columns: TypeAlias = tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
 """Name, type, and shape of a row, of each array of a batch."""
-Key: TypeAlias = tuple[bytes, bytes, bytes]
-"""The bytes of a header before, between and after the values of `id` and `seq`.
+Key: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+"""The bytes of a header before, between and after the values of `id`, `model` and `seq`.
 
-Without `id` the first is empty, without `seq` the last.
+Without `id` the first is empty, without `seq` the last. If the model is at another place than between these
+two, the third is empty, and the name is within another part.
 """
 
 
@@ -43,31 +47,53 @@ def _token_lengths() -> bytes:
 TOKEN_LENGTHS = _token_lengths()
 
 
-def split(header: bytes) -> tuple[Key, int, int] | None:
-    """Return the key of a header, and where the values of `id` and `seq` are; 0 for a field it lacks.
+class Parts(NamedTuple):
+    """A header around its values. The places are 0 for a field it lacks."""
 
-    `None` if a value is not an unsigned integer or nil. The places are guesses: a text may contain the same
-    bytes. A template exists only for guesses that were checked.
+    key: Key
+    model: str  # empty: not at the usual place
+    id_at: int
+    seq_at: int
+
+
+def split(header: bytes) -> Parts | None:
+    """Return the parts of a header.
+
+    `None` if the value of `id` or `seq` is not an unsigned integer or nil. The places are guesses: a text may
+    contain the same bytes. A template exists only for guesses that were checked.
     """
     size = len(header)
-    begin, end = header.find(ID) + len(ID), 0
+    begin, id_end = header.find(ID) + len(ID), 0
     if begin < len(ID):
         begin = 0
     else:
         if begin >= size or not TOKEN_LENGTHS[header[begin]]:
             return None
-        end = begin + TOKEN_LENGTHS[header[begin]]
-        if end > size:
+        id_end = begin + TOKEN_LENGTHS[header[begin]]
+        if id_end > size:
             return None
-    at = header.rfind(SEQ, end) + len(SEQ)
+    at, seq_end = header.rfind(SEQ, id_end) + len(SEQ), size
     if at < len(SEQ):
-        return (header[:begin], header[end:], b""), begin, 0
-    if at >= size:
-        return None
-    length = TOKEN_LENGTHS[header[at]]
-    if not length or at + length > size:
-        return None
-    return (header[:begin], header[end:at], header[at + length :]), begin, at
+        at = 0
+    else:
+        if at >= size or not TOKEN_LENGTHS[header[at]]:
+            return None
+        seq_end = at + TOKEN_LENGTHS[header[at]]
+        if seq_end > size:
+            return None
+    until = at or size
+    after = header[seq_end:]
+    name_at = header.find(MODEL, id_end, until) + len(MODEL)
+    if len(MODEL) <= name_at < until - 1:
+        tag, first = header[name_at], name_at + 1
+        length = tag - SHORT_TEXT
+        if tag == LONG_TEXT:
+            length, first = header[first], first + 1
+        end = first + length
+        if first < end <= until and (length < 32 or tag == LONG_TEXT):
+            key = header[:begin], header[id_end:name_at], header[end:until], after
+            return Parts(key, header[first:end].decode("latin-1"), begin, at)
+    return Parts((header[:begin], header[id_end:until], b"", after), "", begin, at)
 
 
 def integer(header: bytes, at: int) -> int | None:
@@ -89,10 +115,10 @@ class Template:
 
     Parameters
     ----------
-    key
-        The key of the headers.
+    parts
+        The parts of one of the headers.
     learn
-        The batch of one of them. Its arrays are not kept.
+        The batch of it. Its arrays are not kept.
     identity
         Who sent it, and was permitted to.
     """
@@ -111,10 +137,10 @@ class Template:
         "without_arrays",
     )
 
-    def __init__(self, key: Key, learn: Learn, identity: Identity) -> None:
-        self.key = key
+    def __init__(self, parts: Parts, learn: Learn, identity: Identity) -> None:
+        self.key = parts.key
         self.identity = identity
-        self.model = learn.model
+        self.model = "" if parts.model else learn.model  # empty: that of each header
         self.numbered = bool(learn.producer)
         self.rows = learn.rows
         arrays = learn.arrays
@@ -123,12 +149,21 @@ class Template:
         self.has_only_x = list(arrays) == ["x"] and learn.channels is None and learn.key_names is None
         self.batch_bytes = sum(self.frame_bytes)
         self.largest_frame = max(self.frame_bytes)
-        self.without_arrays = learn._replace(x=None, y=None, keys=None, ids=None, times=None)
+        self.without_arrays = learn._replace(
+            model=self.model, x=None, y=None, keys=None, ids=None, times=None
+        )
 
-    def learn(self, seq: int, request_id: Id, arrays: Mapping[str, NDArray[Any]]) -> Learn:
-        """Return a batch with this number, id and arrays. `_replace` takes four times as long."""
+    def header(self, model: str, seq: int) -> bytes:
+        """Return the header of a batch of the firehose, for a template that fits any model."""
+        before, to_model, to_seq, after = self.key
+        no_id = packb(None) if before else b""
+        number = packb(seq) if self.numbered else b""
+        return b"".join((before, no_id, to_model, packb(model), to_seq, number, after))
+
+    def learn(self, model: str, seq: int, request_id: Id, arrays: Mapping[str, NDArray[Any]]) -> Learn:
+        """Return a batch with this model, number, id and arrays. `_replace` takes four times as long."""
         given = arrays.get
-        model, _, _, producer, epoch, _, ack, _, _, _, _, channels, key_names = self.without_arrays
+        _, _, _, producer, epoch, _, ack, _, _, _, _, channels, key_names = self.without_arrays
         x, y, keys, ids, times = given("x"), given("y"), given("keys"), given("ids"), given("times")
         return Learn(
             model, x, y, producer, epoch, seq, ack, request_id, keys, ids, times, channels, key_names
@@ -159,26 +194,26 @@ class Templates:
         found = split(header)
         if found is None or len(header) > MOST_HEADER_BYTES:
             return
-        key, id_at, seq_at = found
-        known = self._templates.get(key)
+        known = self._templates.get(found.key)
         if known is not None and known.identity is identity:
             return
-        if bool(seq_at) == bool(learn.producer) and _places_are_right(header, key, id_at, seq_at):
+        if bool(found.seq_at) == bool(learn.producer) and _places_are_right(header, found):
             while len(self._templates) >= MOST_TEMPLATES:
                 del self._templates[next(iter(self._templates))]
-            self._templates[key] = Template(key, learn, identity)
+            self._templates[found.key] = Template(found, learn, identity)
 
 
-def _places_are_right(header: bytes, key: Key, id_at: int, seq_at: int) -> bool:
-    """Whether the two places have the values of `id` and `seq`: others there change these fields only."""
+def _places_are_right(header: bytes, parts: Parts) -> bool:
+    """Whether the places have the values of `id`, `model` and `seq`: others there change only these."""
     fields = msgpack.unpackb(header)
-    before, between, after = key
-    packed = [before, b"", between, b"", after]
-    changes = {}
-    for name, at, part in (("id", id_at, 1), ("seq", seq_at, 3)):
-        if at:
-            changes[name] = 1 << 40 if fields.get(name) != 1 << 40 else 1 << 41
-            packed[part] = msgpack.packb(changes[name])
+    places = {"id": parts.id_at, "model": len(parts.model), "seq": parts.seq_at}
+    changes: dict[str, Any] = {
+        name: 1 << 40 if fields.get(name) != 1 << 40 else 1 << 41 for name, at in places.items() if at
+    }
+    if parts.model:
+        changes["model"] = parts.model + "x"
+    values = [packb(changes[name]) if name in changes else b"" for name in places]
+    packed = [piece for pair in zip(parts.key, [*values, b""], strict=True) for piece in pair]
     try:
         return bool(msgpack.unpackb(b"".join(packed)) == fields | changes)
     except (ValueError, TypeError, msgpack.UnpackException):  # the places are within something else

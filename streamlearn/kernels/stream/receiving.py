@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from ..compiler import device, kernel
+from ..simd.views import row_of
 from .receiving_words import (
     ARRAY_ADDRESS,
     ARRAY_BYTES,
@@ -26,6 +27,7 @@ from .receiving_words import (
     HEADER_MORE,
     INTERRUPTED,
     MESSAGE_BYTES,
+    NAME_BYTES,
     OTHER_ARRAY,
     OTHER_HEADER,
     OTHER_SENDER,
@@ -135,27 +137,56 @@ def _integer(header, at, size):
 
 
 @device
-def _fits(address, size, compare, text, parts, seq, ids, batch):
-    """Whether a header consists of the three parts, with an integer or nil as `id` and ``seq`` as `seq`.
+def _copied_name(header, at, size, names):
+    """Copy the text at ``at`` into ``names``, with zeros after it. Return its end; 0 if it is not ASCII."""
+    first = header[at] + 0
+    at += 1
+    length = first - 0xA0  # of a text of up to 31 bytes
+    if first == 0xD9 and at < size:  # a longer one
+        length = header[at] + 0
+        at += 1
+    elif length > 31:
+        return 0
+    if length < 1 or length > NAME_BYTES or at + length > size:
+        return 0
+    for n in range(NAME_BYTES):
+        names[n] = header[at + n] if n < length else 0
+        if n < length and not 0 < names[n] < 0x80:
+            return 0
+    return at + length
 
-    If there are ``ids``, the `id` must be an integer that fits into 63 bits. It becomes ``ids[batch]``.
+
+@device
+def _fits(address, size, compare, text, parts, seq, ids, names, seqs, batch):
+    """Whether a header consists of the four parts, with an integer or nil as `id` and ``seq`` as `seq`.
+
+    If there are ``ids``, the `id` must be an integer that fits into 63 bits. It becomes ``ids[batch]``. With
+    ``names`` the model's name is between the second part and the third, and it and any `seq` are results.
     """
     header = _memory(address, size)
     at = 0
-    for part in range(3):
+    for part in range(4):
         length = parts[part]
         if at + length > size or _compare(compare, address + at, text, length) != 0:
             return False
         at += length
         text += length
-        if (part == 0 and length > 0) or (part == 1 and seq >= 0):
+        if part == 1 and names.shape[0] > 0:
+            at = _copied_name(header, at, size, row_of(names, batch)) if at < size else 0
+            if at == 0:
+                return False
+        if (part == 0 and length > 0) or (part == 2 and seq >= 0):
             if at >= size:
                 return False
             length = _integer_bytes(header[at])
             if length == 0 or at + length > size:
                 return False
             number = _integer(header, at, length)
-            if part == 1 and number != seq:
+            if part == 2 and seqs.size > 0:
+                if number < 0:
+                    return False
+                seqs[batch] = number
+            elif part == 2 and number != seq:
                 return False
             if part == 0 and ids.size > 0:
                 if number < 0:
@@ -176,7 +207,10 @@ def _waits(patience, batch):
     return _ppoll(patience[PPOLL], descriptors, 2, descriptors + 8 * (TIMEOUT - POLLFDS), 0) > 0
 
 
-@kernel("i8(i8, i8[::1], i8, i8[::1], i8, i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1], i8[::1])")
+@kernel(
+    "i8(i8, i8[::1], i8, i8[::1], i8, i8, i8[::1], i8, i8[::1], i8, "
+    "u1[::1], i8, i8, i8[::1], u1[:,::1], i8[::1], i8[::1])"
+)
 def receive_batches(
     # ZeroMQ
     socket,  # address of the socket
@@ -186,15 +220,17 @@ def receive_batches(
     # the expected messages
     sender,  # address of their first frame
     sender_bytes,  # bytes of it; 0: the header is the first frame
-    parts,  # (3,): bytes of the header before the value of `id`, then up to the value of `seq`, then after it
+    parts,  # (4,): bytes of the header up to the values of `id`, of `model` and of `seq`, and after them
     text,  # address of these bytes
     sizes,  # (arrays,): bytes of each array
-    seq,  # number of the first batch; -1: the headers have no `seq`
+    seq,  # number of the first batch, or 0 with `seqs`; -1: the headers have no `seq`
     # results
     arena,  # (bytes,): the arrays of the batches, from `begin` on without gaps
     begin,
     most,  # batches
     ids,  # (most,): the `id` of each batch; empty: not of interest
+    names,  # (most, NAME_BYTES): the model of each batch; empty: the one in `text`
+    seqs,  # (most,): the number of each batch; empty: they follow each other
     outcome,  # (OUTCOME,)
 ):
     """Receive batches until something else comes. Return the number of batches.
@@ -233,7 +269,7 @@ def receive_batches(
         outcome[HEADER_ADDRESS] = address
         outcome[HEADER_BYTES] = size
         outcome[HEADER_MORE] = more
-        if more == 0 or not _fits(address, size, functions[3], text, parts, seq, ids, batch):
+        if more == 0 or not _fits(address, size, functions[3], text, parts, seq, ids, names, seqs, batch):
             outcome[END] = OTHER_HEADER
             return batch
         for array in range(sizes.size):
