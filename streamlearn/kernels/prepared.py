@@ -4,8 +4,8 @@ Numba converts every argument of every call from Python, an array in some 0.1 µ
 longer than to learn it. So a model that learns single samples keeps its arguments as compiled code takes
 them, in two rows of int64:
 
-- ``table``: the address of the entry point's code, then its arguments. A number is one word. An array is the
-  fields of Numba's record, without the address of its values. Models with equal specs share the table.
+- ``table``: the address of the entry point's code, then its arguments. A number is one word. An array is its
+  shape. Models with equal specs share the table.
 - ``addresses``: the address of the values of each array; 0 for those that come with each call. The model must
   keep the arrays.
 
@@ -14,7 +14,6 @@ A kernel calls the entry point by `caller`.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from ctypes import c_void_p
@@ -34,7 +33,6 @@ from .compiler.arrays import new_array
 _WORD = ir.IntType(64)
 _HEAD_BYTES = object.__basicsize__  # of every object, before its own fields
 _FORMS = {types.float64: "<d", types.float32: "<f4x"}  # of numbers in a word
-_FIELDS = 5  # of an array before its shape: two owners, number of values, bytes of a value, address
 
 
 class Prepared:
@@ -104,8 +102,7 @@ class Prepared:
             if dtype is None:
                 table += struct.unpack("<q", struct.pack(_FORMS.get(kind, "<q"), value))
             else:
-                strides = [dtype.itemsize * math.prod(value[axis + 1 :]) for axis in range(len(value))]
-                table += [0, 0, math.prod(value), dtype.itemsize, 0, *value, *strides]
+                table += value
         return table
 
 
@@ -145,16 +142,17 @@ def caller(prepared: Prepared) -> Any:
             at, array_number = prepared.first_word + 1, prepared.first_address
             values = []
             for kind in prepared.argument_types:
-                form = context.get_value_type(kind)
-                value = builder.load(builder.bitcast(word(words, at), form.as_pointer()))
                 if isinstance(kind, types.Array):
-                    place = context.data_model_manager[kind].get_field_position("data")
                     address = at_call.get(array_number)
                     if address is None:
                         address = builder.load(word(data, array_number))
-                    pointer = builder.inttoptr(address, form.elements[place])
-                    value, array_number = builder.insert_value(value, pointer, place), array_number + 1
-                values.append(value)
+                    shape = [builder.load(word(words, at + axis)) for axis in range(kind.ndim)]
+                    pointer = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())
+                    values.append(new_array(context, builder, kind, pointer, shape))
+                    array_number += 1
+                else:
+                    form = context.get_value_type(kind)
+                    values.append(builder.load(builder.bitcast(word(words, at), form.as_pointer())))
                 at += _words(kind)
             code = builder.load(word(words, prepared.first_word))
             return _call(context, builder, code, prepared.return_type, prepared.argument_types, values)
@@ -204,5 +202,18 @@ def arrays_at(dtype: Any) -> Any:
 words_at = arrays_at(types.int64)
 
 
+@compiler.device
+def address_in(array):
+    """Return the address of the values of the array whose ``id`` is given, as `address_of` does."""
+    return words_at(array + _HEAD_BYTES, 1)[0]
+
+
+@cache
+def without_dispatcher(entry_point: Any) -> Any:
+    """Return the function that is compiled. It does not compare the types of its arguments with its own."""
+    (compiled,) = entry_point.overloads.values()
+    return compiled.entry_point
+
+
 def _words(kind: Any) -> int:
-    return _FIELDS + 2 * kind.ndim if isinstance(kind, types.Array) else 1
+    return kind.ndim if isinstance(kind, types.Array) else 1

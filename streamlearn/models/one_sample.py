@@ -18,14 +18,15 @@ from streamlearn_client.outputs import NamedArrays
 
 from ..kernels import compiler
 from ..kernels import prepared as preparation
+from ..kernels.stream import alarm as event_kernels
 from ..kernels.stream import one_sample as kernels
 from .base import Model
-from .batch import Batch, Float32, Integers, Targets
+from .batch import Batch, Targets
 from .one_sample_addresses import Addresses, Converted
 from .outputs import ModelOutputs
 from .row_outputs import Fields, RowOutputs, Words, row_class
 from .sharing import shared
-from .stream.alarm import compared, event_memory
+from .stream.alarm import compared
 from .stream.keys import Slots
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ GENERAL_WAY = GeneralWay()
 class Row:
     """The memory of one sample: what is computed for it. Models with equal specs share this object.
 
-    ``begin``: where it is in the memory of a `OneSample`.
+    ``begin``, ``end``: where it is in the memory of a `OneSample`. The events of alarms are after it.
     """
 
     def __init__(self, model: Model, learner: Learner) -> None:
@@ -119,13 +120,17 @@ class Row:
                 ("drift", np.bool_, (int(model._detector is not None),)),
             ]
         )
+        self.end = self.begin + self.fields.words
+        most = event_kernels.EVENTS_PER_ROW * alarms
+        self.events = Fields(
+            [
+                ("event_numbers", np.int64, (most, event_kernels.E_NUMBERS)),
+                ("event_levels", np.float32, (most, event_kernels.E_SHARES + 2 * model.dim)),
+            ]
+        )
         self._fields = {
             each.name: each for each in self.fields.fields if each.shape[0] and each.name not in _NOT_RETURNED
         }
-
-    def copy(self, memory: Words) -> bytes:
-        """Return a copy of the memory of the row."""
-        return memory[self.begin :].tobytes()
 
     def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
         """Return an output that is a part of ``row``; None if there is none with this name."""
@@ -145,7 +150,17 @@ class Row:
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
-    __slots__ = ("_address", "_addresses", "_alarms", "_memory", "_row", "_shape", "_table", "_table_address")
+    __slots__ = (
+        "_address",
+        "_addresses",
+        "_alarms",
+        "_learn",
+        "_memory",
+        "_row",
+        "_shape",
+        "_table",
+        "_values",
+    )
 
     def __init__(self, model: Model, learner: Learner) -> None:
         spec = model.spec
@@ -155,15 +170,16 @@ class OneSample:
             converted = _converted(model, learner)
             self._addresses.compare(model.state, converted)
         self._row, self._table, self._memory, self._shape = converted
-        self._table_address = preparation.address_of(self._table)
+        self._values = self._memory[self._row.begin : self._row.end]
         self._address = preparation.address_of(self._memory)
         self._alarms = model._alarms
+        self._learn = preparation.without_dispatcher(kernels.learn)
 
     def learn(self, batch: Batch) -> RowOutputs:
         """Learn a batch of one sample."""
-        events = self._learn(batch.x, batch.y, batch.keys)
-        assert events is not None
-        return RowOutputs(self._row, self._memory, events)
+        y, keys = 0 if batch.y is None else id(batch.y), 0 if batch.keys is None else id(batch.keys)
+        count = self._learn(self._address, id(batch.x), y, keys)
+        return RowOutputs(self._row, self._values, self._events(count) if count else [])
 
     def learn_given(self, x: object) -> ModelOutputs | None:
         """Learn what a program gave. Return None, and learn nothing, if it must be converted or refused."""
@@ -174,25 +190,18 @@ class OneSample:
             or not x.flags.carray
         ):
             return None
-        events = self._learn(x, None, None)
-        if events is None:
+        count = self._learn(self._address, id(x), 0, 0)
+        if count < 0:  # a value is infinite
             return None
         row = self._row
-        return row.kept(row, row.copy(self._memory), events)  # type: ignore[return-value]
+        events = self._events(count) if count else []
+        return row.kept(row, self._values.tobytes(), events)  # type: ignore[return-value]
 
-    def _learn(self, x: Float32, y: Float32 | None, keys: Integers | None) -> list[AlarmEvent] | None:
-        """Learn a sample. Return the events; None, and learn nothing, if a value is infinite."""
-        alarms = self._alarms
-        target = 0 if y is None else preparation.address_of(y)
-        key = 0 if keys is None else preparation.address_of(keys)
-        if alarms is None:
-            count = kernels.learn(self._table_address, self._address, x, target, key, 0, 0)
-            return None if count < 0 else []
-        _, numbers, levels, *addresses = event_memory(x.shape[1])
-        count = kernels.learn(self._table_address, self._address, x, target, key, *addresses)
-        if count > 0:
-            return alarms.events(count, numbers, levels)
-        return None if count < 0 else []
+    def _events(self, count: int) -> list[AlarmEvent]:
+        """Return the events of the sample."""
+        assert self._alarms is not None
+        events = self._row.events.of(self._memory[self._row.end :])
+        return self._alarms.events(count, events["event_numbers"], events["event_levels"])
 
 
 def _converted(model: Model, learner: Learner) -> Converted:
@@ -204,8 +213,8 @@ def _converted(model: Model, learner: Learner) -> Converted:
     key = model.kind, learner.fields, len(model.spec.schedules), parts
     places = learner.places is not None and id(learner.places)  # models with equal grids share it
     reader = shared(("row", key, places, end), lambda: Row(model, learner))
-    memory = np.zeros(end + reader.fields.words, np.int64)
-    row = reader.fields.of(memory[end:])
+    memory = np.zeros(reader.end + reader.events.words, np.int64)
+    row = reader.fields.of(memory[end:]) | reader.events.of(memory[reader.end :])
     row["number"] = memory[kernels.NUMBER :][:1]
     calls = [(learner.kernel, learner.arguments(row))]
     if model.spec.schedules:
@@ -225,11 +234,13 @@ def _converted(model: Model, learner: Learner) -> Converted:
         key, addresses = prepared.convert(arguments)
         memory[prepared.first_address : prepared.end] = addresses
         keys.append((prepared, key))
+    table: Words = shared(("prepared", *keys), lambda: _table(keys))
+    memory[kernels.TABLE] = preparation.address_of(table)
     memory[kernels.STEP] = preparation.address_of_code(learner.step)
+    memory[kernels.COLUMNS] = model.dim
     owned = model.state["samples"], model._gate, counts, row["watched"]
     words = kernels.SAMPLES, kernels.GATE, kernels.COUNTS, kernels.WATCHED
     memory[list(words)] = list(map(preparation.address_of, owned))
-    table: Words = shared(("prepared", *keys), lambda: _table(keys))
     whole = model.takes_only_x and getattr(model.spec, "symbols", None) is None
     return Converted(reader, table, memory, (1, model.dim) if whole else None)
 

@@ -54,9 +54,6 @@ class Fields:
 class Reader(Protocol):
     """Makes the outputs of a row."""
 
-    def copy(self, memory: Words) -> bytes:
-        """Return a copy of the row. The next sample changes ``memory``."""
-
     def output(self, name: str, row: bytearray) -> NDArray[Any] | None:
         """Return an output that is a part of ``row``; None if there is none with this name."""
 
@@ -77,19 +74,19 @@ class RowOutputs(NamedArrays):
     """The class of outputs whose arrays are made."""
 
     def __init__(self, reader: Reader, memory: Any, events: list[AlarmEvent]) -> None:
-        # The model's; a copy; the memory of the arrays that are made. None: ``arrays`` has them
+        # The model's words; a copy; the memory of the arrays that are made. None: ``arrays`` has them
         self._reader, self._memory = reader, memory
         self.applied_lsn, self.events, self._length = None, events, 1
 
     def typed(self, cls: type[_T]) -> _T:
         """Return outputs that were not read yet as ``cls``. The next sample does not change them."""
         copied = row_class(cls)  # type: ignore[arg-type] # a class has a hash
-        return copied(self._reader, self._reader.copy(self._memory), self.events)  # type: ignore[return-value]
+        return copied(self._reader, self._memory.tobytes(), self.events)  # type: ignore[return-value]
 
     def _row(self) -> bytearray:
         memory = self._memory
         if type(memory) is not bytearray:
-            memory = bytearray(memory if type(memory) is bytes else self._reader.copy(memory))
+            memory = bytearray(memory if type(memory) is bytes else memory.tobytes())
             self._memory = memory
         return memory
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
-from ...kernels import compiler, prepared
+from ...kernels import compiler
 from ...kernels.arguments import by_name
 from ...kernels.stream import alarm as kernels
 from ...kernels.stream import alarm_arrays, evidence, judge, patterns, stuck, threshold
@@ -40,15 +40,14 @@ _NO_DETECTOR = np.zeros(0), np.zeros(0), _NONE
 class _Memory(threading.local):
     """The events of one kernel call, in each thread: to create arrays takes longer than to learn a sample."""
 
-    # Channels, ``event_numbers``, ``event_levels``, and the addresses of both
-    events: tuple[int, Integers, Float32, int, int] = -1, _NONE, _NO_VALUES, 0, 0
+    events: tuple[int, Integers, Float32] = -1, _NONE, _NO_VALUES
 
 
 _memory = _Memory()
 
 
-def event_memory(dim: int) -> tuple[int, Integers, Float32, int, int]:
-    """Return ``dim``, the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`, and addresses.
+def _event_memory(dim: int) -> tuple[int, Integers, Float32]:
+    """Return ``dim`` and the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`.
 
     The arrays belong to this thread until its next call.
     """
@@ -57,7 +56,7 @@ def event_memory(dim: int) -> tuple[int, Integers, Float32, int, int]:
         most = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
         numbers = np.empty((most + 1, kernels.E_NUMBERS), np.int64)
         levels = np.empty((most, kernels.E_SHARES + 2 * dim), np.float32)
-        events = dim, numbers, levels, prepared.address_of(numbers), prepared.address_of(levels)
+        events = dim, numbers, levels
         _memory.events = events
     return events
 
@@ -200,7 +199,7 @@ class AlarmDetector:
 
     def _process(self, out: NamedArrays, *samples: Any) -> None:
         """Call the kernel until all samples are processed, and add the events to ``out``."""
-        _, numbers, levels, *_ = event_memory(self._dim)
+        _, numbers, levels = _event_memory(self._dim)
         row = 0
         while row >= 0:
             count = judge.judge(*self._arguments, row, *samples, numbers, levels)
@@ -209,7 +208,7 @@ class AlarmDetector:
                 out.events += self.events(count if count > 0 else -1 - count, numbers, levels)
 
     def events(self, count: int, numbers: Integers, levels: Float32) -> list[AlarmEvent]:
-        """Return the first ``count`` events in the arrays of `event_memory`, which a kernel has filled."""
+        """Return the first ``count`` events in the arrays of `judge.judge`."""
         events = []
         for k in range(count):
             row_of_event = numbers[k].tolist()
@@ -220,15 +219,15 @@ class AlarmDetector:
     def arguments(self, x: Float32, row: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the arguments of `judge.judge` for one sample ``x`` by name.
 
-        ``row`` has its number and what the learner computed for it, and the outputs. ``contribution`` and
-        ``expected`` may be left out.
+        ``row`` has its number and what the learner computed for it, the outputs, and memory for the events.
+        ``contribution`` and ``expected`` may be left out.
         """
-        _, numbers, levels, *_ = event_memory(self._dim)
         contribution, expected = row.get("contribution", self._no_rows), row.get("expected", self._no_rows)
         keyed = row["slot_of_alarms"], row["new_in_alarms"]
         given = contribution, expected, row["watched"], 0, row["number"], _NONE, *keyed
         samples = 0, x, compared(row), row["score"], *given
-        outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], numbers, levels
+        events = row["event_numbers"], row["event_levels"]
+        outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], *events
         return by_name(judge.judge.py_func, (*self._arguments, *samples, *outputs))
 
     def key_arguments(self, row: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
