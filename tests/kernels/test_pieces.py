@@ -132,6 +132,34 @@ def test_the_least_and_the_largest_number_are_those_of_numba():
         assert np.array(ours(x, y, n)).tobytes() == np.array(numba(x, y, n)).tobytes(), (x, y, n)
 
 
+def loops(numbers, start, stop, step):
+    count = 0
+    for i in range(start, stop, step):
+        numbers[count] = i
+        count += 1
+    for i in range(start, stop):
+        if i == 2:
+            continue
+        numbers[count] = i
+        count += 1
+    for i in range(stop):
+        for j in range(i):
+            if j > 2:
+                break
+            numbers[count] = j
+            count += 1
+    return count
+
+
+def test_loops_over_ranges_have_the_numbers_of_python():
+    compiled = nb.njit("i8(i8[::1], i8, i8, i8)", **OPTIONS)(loops)
+    for start, stop, step in product(range(-7, 8), range(-7, 8), (-9, -3, -2, -1, 1, 2, 3, 9)):
+        numbers, expected = np.zeros((2, 100), np.int64)
+        count = compiled(numbers, start, stop, step)
+        assert count == loops(expected, start, stop, step), (start, stop, step)
+        assert list(numbers) == list(expected), (start, stop, step)
+
+
 def test_parts_of_an_array_have_its_values_and_lengths():
     cube, out = np.arange(60.0).reshape(2, 6, 5), np.empty(3)
     nb.njit("void(f8[:, :, ::1], f8[::1])", **OPTIONS)(rows)(cube, out)

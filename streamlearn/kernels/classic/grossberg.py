@@ -413,12 +413,14 @@ def learn(
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
         rates = Rates(learning_rate[n], leak[n])
-        learned = not gates.needs_score(gate) and gates.admits(gate, gates.UNKNOWN)
-        _respond(x, n, net, histogram, learned, rates, buffers, outputs)
-        if gates.needs_score(gate):
-            learned = gates.admits(gate, score[n])
-            if learned:
+        scored = gates.needs_score(gate)
+        learned = not scored and gates.admits(gate, gates.UNKNOWN)
+        # Respond; if the score admits the sample, again, and learn. A loop, so that it is compiled once
+        for turn in range(2 if scored else 1):
+            if turn == 0 or learned:
                 _respond(x, n, net, histogram, learned, rates, buffers, outputs)
+            if turn == 0 and scored:
+                learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0

@@ -19,6 +19,7 @@ from .accesses import is_value
 from .allocation import ALLOCATIONS
 from .arrays import item_address
 from .lowering import KernelCallConv
+from .ranges import range_implementation
 from .resolution import kernel_typing, key_of
 
 _found: dict[Any, Any] = {}  # what lowers functions
@@ -49,7 +50,17 @@ class KernelContext(CPUContext):
             return _wrap_impl(_EXTREMES[key], self, sig)
         if key in ALLOCATIONS:
             return _wrap_impl(ALLOCATIONS[key], self, sig)
+        if implementation := range_implementation(fn, sig.args):
+            return _wrap_impl(implementation, self, sig)
         return super().get_function(fn, sig, first)
+
+    def pair_first(self, builder: Any, val: Any, ty: Any) -> Any:
+        """Return the value of a step of a loop. Numba's method copies the pair into memory."""
+        return builder.extract_value(val, 0)
+
+    def pair_second(self, builder: Any, val: Any, ty: Any) -> Any:
+        """Return whether a step of a loop has a value."""
+        return builder.extract_value(val, 1)
 
     def refresh(self) -> None:
         """Add functions that are declared since the last call. Numba also imports modules."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..compiler import device
+from ..simd.views import row_of
 
 # rule, int64: methods of scaling, and the optimizer. An entry point may have more entries after these
 METHOD, TARGET_METHOD, OPTIMIZER = range(3)
@@ -68,8 +69,5 @@ class Matrix(NamedTuple):
 @device
 def matrix_of(net, i):
     """Matrix ``i``: 2c is weight_ih of cell c, 2c + 1 weight_hh, and the last one the read-out."""
-    m = net.matrices
-    return Matrix(
-        m[i, 0], m[i, 1], m[i, 2], m[i, 3], m[i, 4], m[i, 5], m[i, 6], m[i, 7], m[i, 8], m[i, 9], m[i, 10],
-        m[i, 11], m[i, 12],
-    )  # fmt: skip
+    m = row_of(net.matrices, i)
+    return Matrix(m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10], m[11], m[12])
