@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,7 +95,7 @@ class Shard:
         return bool(self._backlogged)
 
     @property
-    def backlogged(self) -> Iterable[HostedModel]:
+    def backlogged(self) -> Collection[HostedModel]:
         """The models that have records to apply."""
         return self._backlogged
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamlearn.daemon.config import Learning, Settings
-from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.durability.group_commit import MOST_BACKLOGGED, GroupCommit
 from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.network.replies import ReplyAddress
@@ -111,6 +111,17 @@ CHANGES: dict[RecordKind, Callable[[Scene], Callable[[int, int], Record]]] = {
         lambda lsn, time: scene.shard.accept_restore("m", content(scene.hosted), lsn, time)
     ),
 }
+
+
+def test_the_firehose_waits_while_many_models_have_a_backlog(scene: Scene) -> None:
+    for n in range(MOST_BACKLOGGED + 1):
+        scene.create(f"m{n}")
+        assert scene.group_commit.reads_firehose
+        scene.group_commit.learn(scene.ledger_batch(0, 1, model=f"m{n}"), None)
+        scene.group_commit.commit()
+    assert not scene.group_commit.reads_firehose
+    scene.shard.step()
+    assert scene.group_commit.reads_firehose
 
 
 def content(hosted: HostedModel) -> bytes:

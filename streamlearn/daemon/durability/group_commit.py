@@ -20,6 +20,7 @@ from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol import Id, Learn
 
 RETRY_NS = 500_000_000  # between two attempts to journal firehose batches on a full disk
+MOST_BACKLOGGED = 256  # models with a backlog, beyond which the firehose waits: a turn learns about so many
 BUSY_FACTOR = 2  # batches are refused beyond this many times learning.backlog_bytes
 
 
@@ -89,6 +90,8 @@ class GroupCommit:
     def reads_firehose(self) -> bool:
         """Whether to read the firehose. It has no acks, so not reading it is its back-pressure."""
         if self._deferred or 2 * self._queued.used > self._queued.limit:
+            return False
+        if len(self._context.shard.backlogged) > MOST_BACKLOGGED:  # samples are read faster than learned
             return False
         overloaded = self._overloaded
         if overloaded:
