@@ -22,7 +22,6 @@ from streamlearn_client.protocol import Learn, encode_request
 from streamlearn_client.sockets import BlockingSocket
 
 SEND_MORE = int(zmq.SNDMORE)  # an enumeration costs as much as sending
-WINDOW = 256  # unacknowledged batches that the daemon allows
 
 
 class Job(NamedTuple):
@@ -35,6 +34,7 @@ class Job(NamedTuple):
     dim: int
     ack: str  # "none": over a PUSH socket; else as requests, with a window
     first: int  # the first number of the batches
+    window: int = 0  # unacknowledged requests; each states it
 
 
 @contextmanager
@@ -80,7 +80,9 @@ def encoded(job: Job, epoch: int) -> list[list[bytes]]:
     found = []
     for n in range(job.messages):
         seq = job.first + n
-        batch = Learn(job.model, x, producer="bench", epoch=epoch, seq=seq, ack=job.ack, id=seq)
+        batch = Learn(
+            job.model, x, producer="bench", epoch=epoch, seq=seq, ack=job.ack, id=seq, window=job.window
+        )
         found.append([bytes(frame) for frame in encode_request(batch)])
     return found
 
@@ -110,7 +112,7 @@ def _request(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> f
         sent = acknowledged = 0
         began = time.perf_counter()
         while acknowledged < job.messages:
-            while sent < min(job.messages, acknowledged + WINDOW):
+            while sent < min(job.messages, acknowledged + job.window):
                 header, samples = messages[sent]
                 socket.send(header, SEND_MORE)
                 socket.send(samples)
@@ -134,6 +136,7 @@ def bare_receiver(echo: bool) -> Iterator[str]:
     """Receive (and echo) messages on a thread with bare sockets; yield the endpoint."""
     stop = threading.Event()
     with zmq.Context() as context, context.socket(zmq.ROUTER if echo else zmq.PULL) as socket:
+        socket.sndhwm = 0  # a ROUTER drops what exceeds it
         port = socket.bind_to_random_port("tcp://127.0.0.1")
 
         def receive() -> None:

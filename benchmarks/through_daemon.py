@@ -82,11 +82,12 @@ def single_samples(started: Daemon, settings: Settings) -> Iterator[Row]:
     """One sample per message from a raw sender, against bare sockets that only receive."""
     messages = settings.choose(100_000, 500)
     with sender() as send, Client(started.requests) as client:
-        for ack, endpoint, peer in (
-            ("none", started.firehose, "bare PUSH → PULL"),
-            ("durable", started.requests, "bare DEALER → ROUTER, echoed"),
+        for ack, window, endpoint, peer in (
+            ("none", 0, started.firehose, "bare PUSH → PULL"),
+            ("durable", 256, started.requests, "bare DEALER → ROUTER, echoed"),
+            ("durable", 1024, started.requests, "bare DEALER → ROUTER, echoed"),
         ):
-            model = f"singles-{ack}"
+            model = f"singles-{ack}-{window}"
             client.create(model, kind="som", **SMALL_MAP)
             ours: list[float] = []
             theirs: list[float] = []
@@ -94,13 +95,13 @@ def single_samples(started: Daemon, settings: Settings) -> Iterator[Row]:
             learned = 0
             with bare_receiver(echo=ack != "none") as bare:
                 for n in range(settings.rounds):
-                    job = Job(endpoint, model, messages, 1, SMALL_DIM, ack, n * messages)
+                    job = Job(endpoint, model, messages, 1, SMALL_DIM, ack, n * messages, window)
                     used = started.loop_cpu()
                     ours.append(send(job))
                     learned = _learned(client, model, (n + 1) * messages)
                     loop.append(messages / (started.loop_cpu() - used))
                     theirs.append(send(job._replace(endpoint=bare)))
-            way = "firehose" if ack == "none" else "requests, window of 256, durable"
+            way = f"requests, window of {window:,}, durable" if window else "firehose"
             name = f"single samples of {SMALL_DIM}, {way}"
             arrived = Quality("share learned", learned / (settings.rounds * messages), None)
             yield paired(name, ours, Contestant(peer, len), theirs, arrived)

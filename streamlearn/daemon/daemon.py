@@ -31,6 +31,7 @@ from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.flusher import Flusher
 from streamlearn.store.journal import Journal
 from streamlearn_client.protocol import Limits
+from streamlearn_client.protocol.messages import WIDE_WINDOW
 
 
 class Daemon:
@@ -53,7 +54,9 @@ class Daemon:
         self.context = context = Context(
             settings=settings,
             version=version,
-            limits=Limits(frame_bytes=frame_bytes(settings), rows=settings.limits.rows),
+            limits=Limits(
+                frame_bytes=frame_bytes(settings), rows=settings.limits.rows, wide_window=WIDE_WINDOW
+            ),
             budget=budget,
             model_memory=ModelMemory(budget, recovered.shard),
             shard=recovered.shard,

@@ -187,7 +187,13 @@ class HostedModel:
             if not record.digests:  # in a replay
                 record.digests = record_digests(record)
             self.accepted_producers.advance(
-                record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
+                record.producer,
+                record.epoch,
+                record.seq,
+                record.lsn,
+                record.digests,
+                record.batches,
+                record.wide,
             )
 
     def forget_unqueued(self) -> None:
@@ -346,7 +352,13 @@ class HostedModel:
         self.applied_lsn, self.applied_time = record.lsn, record.time
         if record.producer:
             self.applied_producers.advance(
-                record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
+                record.producer,
+                record.epoch,
+                record.seq,
+                record.lsn,
+                record.digests,
+                record.batches,
+                record.wide,
             )
 
     def _count_matches(self, records: Sequence[Record], counts: Sequence[int], outputs: NamedArrays) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamlearn.shard.hosted_model import HostedModel, memory_bytes
-from streamlearn.shard.record_codec import content_digests, joined_payload, row_bytes
+from streamlearn.shard.record_codec import joined_payload, record_digests, resend_window, row_bytes
 from streamlearn.store.record import TIMES, Record, RecordKind
-from streamlearn_client.protocol.messages import RESEND_WINDOW
 
 MOST_BYTES = 1 << 21  # of memory of the records that become one
 MOST_BATCHES = 1 << 12
@@ -76,6 +75,7 @@ class _Join:
             _is_complete(record)
             and record.producer == first.producer
             and record.epoch == first.epoch
+            and record.wide == first.wide
             and (not first.producer or record.seq == first.seq + self._batches)
             and _columns(record) == _columns(first)
             and (record.rows == first.rows or row_bytes(record) == 4 * record.x_cols)
@@ -114,6 +114,7 @@ class _Join:
             joined_payload(self._records),
             first.optional_columns,
             batches=self._batches,
+            wide=first.wide,
             digests=self._digests(),
             first_lsn=first.lsn,
         )
@@ -121,11 +122,12 @@ class _Join:
     def _digests(self) -> list[int]:
         """Return those of the last batches, from the payloads as they were: that is faster."""
         found: list[int] = []
+        window = resend_window(self._first.wide)
         for record in reversed(self._records):
-            found = [*content_digests(record.payload, *_columns(record), record.batches), *found]
-            if len(found) >= RESEND_WINDOW:
+            found = [*record_digests(record), *found]
+            if len(found) >= window:
                 break
-        return found[-RESEND_WINDOW:]
+        return found[-window:]
 
 
 def _columns(record: Record) -> tuple[int, int, int]:

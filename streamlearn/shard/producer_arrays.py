@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from streamlearn.errors import BadCheckpoint
 from streamlearn.models.serialization import PRODUCER_PREFIX
-from streamlearn_client.protocol.messages import RESEND_WINDOW
+from streamlearn_client.protocol.messages import WIDE_WINDOW
 
 NAMES, ENDS, POSITIONS, DIGESTS, DIGEST_ENDS, FLOORS = (
     f"{PRODUCER_PREFIX}{name}" for name in ("names", "ends", "positions", "digests", "digest_ends", "floors")
@@ -36,7 +36,7 @@ class ProducerRow(NamedTuple):
     epoch: int
     next_seq: int
     lsn: int
-    digests: array[int]  # of at most RESEND_WINDOW batches before next_seq, oldest first
+    digests: array[int]  # of at most WIDE_WINDOW batches before next_seq, oldest first
 
 
 def encode(rows: Sequence[ProducerRow], floors: tuple[int, int]) -> dict[str, NDArray[Any]]:
@@ -79,7 +79,7 @@ def decode(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[ProducerRow], tuple
             name = names[start:end].decode()
         except UnicodeDecodeError as error:
             raise _bad(f"a name is not UTF-8 ({error.reason})") from None
-        if not name or name in rows or not last - first <= min(next_seq, RESEND_WINDOW):
+        if not name or name in rows or not last - first <= min(next_seq, WIDE_WINDOW):
             raise _bad(f"the entry of {name!r} is invalid")
         rows[name] = ProducerRow(name, epoch, next_seq, lsn, array("Q", digests[first:last].tobytes()))
     return list(rows.values()), (int(floors[0]), int(floors[1]))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from streamlearn.errors import BadValue, Conflict, Fenced, Gap, UnknownProducer
 from streamlearn.shard.producer_arrays import ProducerRow, decode, encode
+from streamlearn.shard.record_codec import resend_window
 from streamlearn_client.protocol import GENERATED
 from streamlearn_client.protocol.messages import RESEND_WINDOW
 
@@ -48,21 +49,32 @@ class Position(NamedTuple):
 class _Producer:
     """One entry of the table. `digests` ends with that of number `next_seq − 1`."""
 
-    __slots__ = ("digests", "epoch", "lsn", "name", "next_seq")
+    __slots__ = ("digests", "epoch", "lsn", "name", "next_seq", "wide")
 
     def __init__(
-        self, name: str, epoch: int, next_seq: int = 0, lsn: int = 0, digests: array[int] | None = None
+        self,
+        name: str,
+        epoch: int,
+        next_seq: int = 0,
+        lsn: int = 0,
+        digests: array[int] | None = None,
+        wide: bool = False,
     ) -> None:
         self.name = name
         self.epoch = epoch
         self.next_seq = next_seq
         self.lsn = lsn
         self.digests: array[int] = array("Q") if digests is None else digests
+        self.wide = wide  # whether its last batch stated a window above `RESEND_WINDOW`
 
     def digest(self, seq: int) -> int:
         """The digest of a number below `next_seq`; 0 if it is not remembered."""
         back = self.next_seq - seq
-        return self.digests[-back] if back <= min(len(self.digests), RESEND_WINDOW) else 0
+        return self.digests[-back] if back <= min(len(self.digests), resend_window(self.wide)) else 0
+
+    def kept(self) -> array[int]:
+        """The digests of the batches that it may send again."""
+        return self.digests[-resend_window(self.wide) :]
 
 
 class _Part:
@@ -86,7 +98,9 @@ class _Part:
             return self
         copy = _Part(self.floor)
         for name, known in self.producers.items():
-            copy.producers[name] = _Producer(name, known.epoch, known.next_seq, known.lsn, known.digests[:])
+            copy.producers[name] = _Producer(
+                name, known.epoch, known.next_seq, known.lsn, known.digests[:], known.wide
+            )
         return copy
 
 
@@ -194,7 +208,14 @@ class ProducerState:
             )
 
     def advance(
-        self, producer: str, epoch: int, seq: int, lsn: int, digests: Sequence[int], batches: int = 1
+        self,
+        producer: str,
+        epoch: int,
+        seq: int,
+        lsn: int,
+        digests: Sequence[int],
+        batches: int = 1,
+        wide: bool = False,
     ) -> None:
         """Record that the journal has these batches at `lsn`. Accepts every number that a journal may hold.
 
@@ -205,9 +226,11 @@ class ProducerState:
         lsn
             The record of the batches.
         digests
-            Digests of the last batches, oldest first: of all, or of the last `RESEND_WINDOW`.
+            Digests of the last batches, oldest first: of all, or of the last `resend_window(wide)`.
         batches
             The number of batches.
+        wide
+            Whether they state a window above `RESEND_WINDOW`.
         """
         if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
             return
@@ -218,9 +241,13 @@ class ProducerState:
         kept = known.digests
         if seq != known.next_seq or len(digests) < batches:  # batches are missing, or the others are too old
             del kept[:]
+        if wide != known.wide:
+            del kept[: -resend_window(known.wide)]
+            known.wide = wide
         kept.extend(digests)
-        if len(kept) > RESEND_WINDOW + SLACK:
-            del kept[:-RESEND_WINDOW]
+        window = resend_window(wide)
+        if len(kept) > window + SLACK:
+            del kept[:-window]
         known.next_seq = min(seq + batches, LAST_SEQ + 1)
         known.lsn = lsn
 
@@ -247,7 +274,7 @@ class ProducerState:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the table as arrays for a checkpoint (`producer_arrays`)."""
         rows = [
-            ProducerRow(name, known.epoch, known.next_seq, known.lsn, known.digests[-RESEND_WINDOW:])
+            ProducerRow(name, known.epoch, known.next_seq, known.lsn, known.kept())
             for part in (self._named, self._generated)
             for name, known in part.producers.items()
         ]
@@ -266,7 +293,7 @@ class ProducerState:
                 part = table._part(row.name)
                 if part is _EMPTY:
                     part = table._begin(row.name)
-                part.producers[row.name] = _Producer(row.name, row.epoch, row.next_seq, row.lsn, row.digests)
+                part.producers[row.name] = _Producer(*row, wide=len(row.digests) > RESEND_WINDOW)
         return table
 
     def _begin(self, producer: str) -> _Part:
@@ -308,7 +335,7 @@ def _conflict(producer: str, epoch: int, seq: int, known: _Producer) -> Conflict
     else:
         what = (
             "has a number below the next one, and the daemon has no digest to compare it with: it keeps "
-            f"those of the last {RESEND_WINDOW} batches that came without a gap"
+            f"those of the last {resend_window(known.wide)} batches that came without a gap"
         )
     return Conflict(
         f"batch {seq} of producer {producer!r} (epoch {epoch}) {what}. It was not learned. Give each batch "

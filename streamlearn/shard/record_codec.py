@@ -13,7 +13,7 @@ from streamlearn.errors import BadShape
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, TIMES, Record, RecordKind
 from streamlearn_client.protocol import Request
-from streamlearn_client.protocol.messages import RESEND_WINDOW
+from streamlearn_client.protocol.messages import RESEND_WINDOW, WIDE_WINDOW
 
 if TYPE_CHECKING:
     from streamlearn.models.base import Model
@@ -45,10 +45,15 @@ def optional_columns(batch: Batch | Targets) -> int:
     return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS + times * TIMES
 
 
+def resend_window(wide: bool) -> int:
+    """Return how many of its last batches a producer may send again."""
+    return WIDE_WINDOW if wide else RESEND_WINDOW
+
+
 def content_digests(
-    payload: bytes | memoryview, x_cols: int, y_cols: int, columns: int, batches: int = 1
+    payload: bytes | memoryview, x_cols: int, y_cols: int, columns: int, batches: int = 1, wide: bool = False
 ) -> list[int]:
-    """Return a hash of the content of each batch, never 0; with many batches, of the last `RESEND_WINDOW`.
+    """Return a hash of the content of each batch, never 0; with many batches, of the last `resend_window`.
 
     Two batches of one model with equal hashes are taken for equal. The digest of a batch does not depend on
     the batches that share its record. The arguments are the fields of the record, and determine its rows.
@@ -58,7 +63,7 @@ def content_digests(
         return [xxh3_64_intdigest(payload, seed) or 1]
     bytes_of_row = 8 * columns.bit_count() + 4 * (x_cols + y_cols)
     size = len(payload) // batches
-    first = max(0, batches - RESEND_WINDOW)
+    first = max(0, batches - resend_window(wide))
     view = memoryview(payload)
     if bytes_of_row == 4 * x_cols:
         return [
@@ -74,7 +79,7 @@ def record_digests(record: Record) -> list[int]:
     if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
         return [record.x_cols | record.y_cols << 32]
     return content_digests(
-        record.payload, record.x_cols, record.y_cols, record.optional_columns, record.batches
+        record.payload, record.x_cols, record.y_cols, record.optional_columns, record.batches, record.wide
     )
 
 

@@ -28,7 +28,7 @@ from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.frames import check_channels
-from streamlearn_client.protocol.messages import Learn
+from streamlearn_client.protocol.messages import RESEND_WINDOW, Learn
 from streamlearn_client.protocol.names import check_model
 
 if TYPE_CHECKING:
@@ -156,15 +156,16 @@ class Shard:
         rows, x_cols = batch.rows, 0 if learn.x is None else model.dim
         y_cols = 0 if batch.y is None else batch.y.shape[1]
         digests: Sequence[int] = ()
+        wide = learn.window > RESEND_WINDOW
         if learn.producer:
-            digests = content_digests(payload, x_cols, y_cols, columns, batches)
+            digests = content_digests(payload, x_cols, y_cols, columns, batches, wide)
             try:
                 known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digests[0], time, lossy)
             except BadValue:
                 if not lossy:
                     raise
                 learn = learn._replace(producer="", epoch=0, seq=0)
-                known = None
+                known, wide = None, False
             if known is not None:
                 return Duplicate(known.lsn, rows)
         record = Record(
@@ -181,6 +182,7 @@ class Shard:
             payload=payload,
             optional_columns=columns,
             batches=batches,
+            wide=wide,
             digests=digests,
             decoded=batch if only_x and not model.uses_time else None,
         )
@@ -214,8 +216,8 @@ class Shard:
         except StreamlearnError:
             return None
         rows, columns = x.shape
-        payload, producer = x.data.cast("B"), learn.producer
-        digests = content_digests(payload, columns, 0, 0, batches) if producer else ()
+        payload, producer, wide = x.data.cast("B"), learn.producer, learn.window > RESEND_WINDOW
+        digests = content_digests(payload, columns, 0, 0, batches, wide) if producer else ()
         record = Record(
             RecordKind.LEARN,
             lsn,
@@ -228,6 +230,7 @@ class Shard:
             columns,
             payload=payload,
             batches=batches,
+            wide=wide,
             digests=digests,
             decoded=Batch(x),
         )

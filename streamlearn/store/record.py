@@ -53,6 +53,7 @@ CREATES = frozenset({RecordKind.CREATE, RecordKind.COPY})
 
 KEYS, IDS, TIMES = 1, 2, 4
 """Flags of ``Record.optional_columns``: rows have a key; rows have an id; rows have a time of their own."""
+_WIDE = 128  # in the byte of these flags
 
 _KINDS = {int(kind): kind for kind in RecordKind}
 
@@ -78,7 +79,8 @@ class Record:
     in ``x_cols`` (the lower 32 bits) and ``y_cols``.
 
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
-    ``seq`` is the number of the first one.
+    ``seq`` is the number of the first one. ``wide``: the producer states a window above the
+    usual one.
 
     ``digests``, ``dropped``, ``first_lsn`` and ``decoded`` are not in the record's bytes. A person has
     ``dropped`` the record (``dropped.py``), so models ignore it. A replay joins records; then ``first_lsn``
@@ -98,6 +100,7 @@ class Record:
     payload: bytes | memoryview = b""
     optional_columns: int = 0
     batches: int = 1
+    wide: bool = False
     digests: Sequence[int] = ()  # of its last batches, kept by the shard; empty: not computed
     dropped: bool = False
     first_lsn: int = 0
@@ -166,7 +169,7 @@ def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tupl
         record.kind,
         len(model),
         len(producer),
-        record.optional_columns,
+        record.optional_columns | record.wide * _WIDE,
         record.batches,
     )
     names_pad = _PADDING[-(len(model) + len(producer)) % ALIGNMENT]
@@ -228,8 +231,9 @@ def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
         x_cols,
         y_cols,
         data[payload_at : payload_at + payload_bytes],
-        columns,
+        columns & ~_WIDE,
         batches,
+        bool(columns & _WIDE),
     )
     return DecodedRecord(record, length, digest, prev, durable)
 

@@ -126,7 +126,7 @@ def test_invalid_settings_are_refused_when_the_stream_opens(daemon, client, pump
         {"batch": 0},
         {"batch": 10**9},
         {"window": 0},
-        {"window": 257},
+        {"window": 1025},
         {"interval": -1},
         {"timeout": 0},
         {"ack": "none"},

@@ -9,6 +9,8 @@ import pytest
 import zmq
 
 from streamlearn_client import Client, stream_sender
+from streamlearn_client.errors import Conflict
+from streamlearn_client.protocol import Learn
 from tests.daemon.harness import Running, X, reference
 from tools.waiting import wait_for
 
@@ -42,3 +44,39 @@ def test_a_stream_accepts_cumulative_acks(running: Running, monkeypatch: pytest.
     assert sum(acks) == 200
     assert len(acks) < 150
     assert running.wire.hash() == reference(X[:200])
+
+
+def test_a_stated_window_is_recognized_on_a_resend(running: Running) -> None:
+    """All batches of a window of 1,000 come again, as after a lost connection. None is learned twice."""
+    limits = running.wire.call("hello")["limits"]
+    assert (limits["window"], limits["wide_window"]) == (256, 1024)
+
+    def answers(batches: list[Learn]) -> list[Any]:
+        for batch in batches:
+            running.wire.send(batch)
+        return [running.wire.receive() for _ in batches]
+
+    def batch(seq: int, window: int = 1000) -> Learn:
+        return Learn("m", X[seq : seq + 1], producer="p", epoch=1, seq=seq, window=window)
+
+    window = [batch(seq) for seq in range(1000)]
+    assert [answer.ok["duplicate"] for answer in answers(window)] == [False] * 1000
+    assert [answer.ok["duplicate"] for answer in answers(window)] == [True] * 1000
+    (answer,) = answers([batch(0)._replace(x=X[7:8])])
+    assert isinstance(answer.error, Conflict)
+    assert not running.wire.learn(X[1000:1001], producer="p", epoch=1, seq=1000)["duplicate"]  # states none
+    assert [answer.error is None for answer in answers([batch(744), batch(745)])] == [False, True]
+    assert running.wire.hash() == reference(X[:1001])
+
+
+def test_a_stream_with_a_wide_window_states_it(running: Running) -> None:
+    """The daemon keeps the digests of all batches of the window."""
+    with (
+        Client(running.endpoints["requests"]) as client,
+        client.stream("m", batch=1, window=257, producer="p") as stream,
+    ):
+        for row in X[:300]:
+            stream.push(row)
+            stream.flush()
+        producers = running.daemon.context.shard.hosted("m").accepted_producers
+    assert len(producers.to_arrays()["producers.digests"]) == 300

@@ -90,6 +90,7 @@ class Script:
             producer=producer,
             epoch=self.epoch if epoch is None else epoch,
             seq=number,
+            window=300 if producer == "c" else 0,
             **columns,
         )
 

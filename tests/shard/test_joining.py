@@ -48,11 +48,12 @@ def script(seed: int) -> Bench:
     at = 0
     for _ in range(60):
         producer, rows = choose.choice(["a", "b", ""]), choose.choice([1, 1, 1, 3])
-        timed = choose.random() < 0.5
+        timed, window = choose.random() < 0.5, choose.choice([0, 0, 256, 257, 1024])
         for _ in range(choose.choice([1, 2, 30])):
             fields: dict[str, Any] = {}
             if producer:
                 fields = {"producer": producer, "epoch": 1, "seq": numbers[producer]}
+                fields["window"] = window
             if timed:
                 fields["times"] = 1000 + np.arange(at, at + rows)
             bench.learn(X[at : at + rows], **fields)

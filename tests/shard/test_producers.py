@@ -61,26 +61,53 @@ def test_each_number_of_an_epoch_is_accepted_once_and_in_order(
             assert conflict.value.detail == {"expected_seq": len(digests)}
 
 
-def filled(count: int, producer: str = "p") -> ProducerState:
+def filled(count: int, producer: str = "p", *, wide: bool = False) -> ProducerState:
     """A table with batches 0 to count − 1 of one producer; the digest of batch i is 1000 + i."""
     table = ProducerState()
     for seq in range(count):
-        table.advance(producer, 1, seq, seq + 1, [1000 + seq])
+        table.advance(producer, 1, seq, seq + 1, [1000 + seq], wide=wide)
     return table
 
 
-@pytest.mark.parametrize("count", [1, 255, 256, 257, 511, 512, 513, 1500])
-def test_a_resend_is_a_duplicate_as_long_as_its_digest_is_remembered(count: int) -> None:
-    live = filled(count)
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 3000])
+def test_a_resend_is_a_duplicate_as_long_as_its_digest_is_remembered(count: int, wide: bool) -> None:
+    live, window = filled(count, wide=wide), 1024 if wide else 256
     for table in (live, ProducerState.from_arrays(live.to_arrays()), live.copy()):
         for seq in range(count):
-            if seq >= count - RESEND_WINDOW:
+            if seq >= count - window:
                 assert table.check("p", 1, seq, 1000 + seq, NOW) == (1, count, count)
                 with pytest.raises(Conflict, match="other content"):
                     table.check("p", 1, seq, 7, NOW)
             else:
                 with pytest.raises(Conflict, match="no digest"):
                     table.check("p", 1, seq, 1000 + seq, NOW)
+
+
+def test_a_window_holds_from_the_batch_that_states_it() -> None:
+    """The wide window of the last batch is not filled from what is left of earlier ones, and ends with it."""
+
+    def recognized(table: ProducerState, count: int) -> int:
+        known = 0
+        for seq in range(count):
+            try:
+                table.check("p", 1, seq, 1000 + seq, NOW)
+            except Conflict:
+                assert not known
+            else:
+                known += 1
+        return known
+
+    live = filled(300)
+    for table in (live, ProducerState.from_arrays(live.to_arrays())):
+        for seq in range(300, 400):
+            table.advance("p", 1, seq, seq + 1, [1000 + seq], wide=True)
+        assert recognized(table, 400) == 356
+        table.advance("p", 1, 400, 401, [1400])
+        assert recognized(table, 401) == 256
+        assert recognized(table.copy(), 401) == 256
+        table.advance("p", 1, 401, 402, [1401], wide=True)
+        assert recognized(table, 402) == 257
 
 
 def test_numbers_missing_from_the_firehose_are_never_duplicates() -> None:

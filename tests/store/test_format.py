@@ -76,7 +76,8 @@ def read_journal(directory: Path) -> list[dict]:
                         "model": names[:model],
                         "producer": names[model:],
                         "payload": data[begin : begin + size],
-                        "optional_columns": optional_columns,
+                        "optional_columns": optional_columns & 127,
+                        "wide": optional_columns >= 128,
                         "batches": batches,
                     }
                 )
@@ -96,6 +97,7 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
         Record(RecordKind.CREATE, 0, 1, "pump", payload=json.dumps({"dim": 8}).encode()),
         Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 0, 3, 6, 2, memoryview(samples.tobytes())),
         Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 1, 3, 6, 2, samples.tobytes(), batches=3),
+        Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 4, 3, 6, 2, samples.tobytes(), wide=True),
         Record(RecordKind.TARGETS, 0, 2, "pump", "plant", 7, 4, 2, 0, 1, bytes(range(40)), KEYS | IDS),
         Record(RecordKind.RESTORE, 0, -3, "pump", payload=b"12345"),
         Record(RecordKind.REHEAT, 0, 4, "pump", payload=b"0.5"),

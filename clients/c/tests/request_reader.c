@@ -10,7 +10,7 @@
 #include "print_json.h"
 #include "request_arrays.h"
 
-enum { MOST_FRAMES = 6, LEARN_HEADER = 4096, CONTROL_HEADER = 1 << 20, ARRAYS = 6, MAX_TEXTS = 64 };
+enum { MOST_FRAMES = 6, LEARN_HEADER = 4096, CONTROL_HEADER = 1 << 20, ARRAYS = 6, MAX_TEXTS = 64, WIDEST_WINDOW = 1024 };
 
 /* The fields of each operation. Types: s text, i integer, f number, m map, b bool, l list of texts, a array,
  * k key.
@@ -26,7 +26,7 @@ static const struct {
     {"delete", "model:s!"},
     {"models", "after:s"},
     {"describe", "model:s!"},
-    {"learn", "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s"},
+    {"learn", "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s window:i"},
     {"predict", "model:s! x:a! keys:a times:a channels:l"},
     {"explain", "model:s! x:a! y:a keys:a times:a channels:l"},
     {"forecast", "model:s! steps:i! key:k times:a"},
@@ -205,7 +205,11 @@ static const char *check_learn_numbers(const request *of) {
     if (!has(of, "epoch") || !has(of, "seq")) return "BAD_MESSAGE";
     const char *code = check_producer(get(of, "producer"));
     if (code == NULL) code = check_number(get(of, "epoch"));
-    return code == NULL ? check_number(get(of, "seq")) : code;
+    if (code == NULL) code = check_number(get(of, "seq"));
+    if (code != NULL || !has(of, "window")) return code;
+    int64_t window;
+    bool fits = sl_as_integer(get(of, "window"), &window) && window >= 0 && window <= WIDEST_WINDOW;
+    return fits ? NULL : "BAD_VALUE";
 }
 
 static const char *read_learn(request *of, size_t header_bytes) {

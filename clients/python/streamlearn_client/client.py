@@ -238,7 +238,7 @@ class Client(Queries):
             Seconds after which an incomplete batch is sent. 0: at once; samples that are pushed meanwhile
             form the next batch. ``None``: only `Stream.flush` sends it.
         window : int, default 64
-            Largest number of unacknowledged batches. Range: 1 to 256, or what ``hello`` announces.
+            Largest number of unacknowledged batches. Range: 1 to 1024, or what ``hello`` announces.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
         producer : str, optional

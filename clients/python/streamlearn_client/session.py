@@ -319,12 +319,13 @@ class Session(SessionTransfers):
             raise BadValue(
                 f"batch must be 1 to {limit} samples for this model, not {batch}", field="batch", limit=limit
             )
-        if not 1 <= as_whole_number(window, "window") <= limits.window:
+        widest = max(limits.window, limits.wide_window)
+        if not 1 <= as_whole_number(window, "window") <= widest:
             raise BadValue(
-                f"window must be 1 to {limits.window} batches, not {window}: the daemon recognizes so many "
+                f"window must be 1 to {widest} batches, not {window}: the daemon recognizes so many "
                 "when they are sent again",
                 field="window",
-                limit=limits.window,
+                limit=widest,
             )
         epoch, channels = time.time_ns(), description["spec"].get("channels")
         if producer is not None:

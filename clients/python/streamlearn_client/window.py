@@ -29,6 +29,7 @@ from streamlearn_client.epochs import needs_new_epoch, next_epoch
 from streamlearn_client.errors import BadValue, Gap, StreamlearnError, StreamLost
 from streamlearn_client.protocol import Frame, Learn, Reply
 from streamlearn_client.protocol.learn_header import LearnHeader
+from streamlearn_client.protocol.messages import RESEND_WINDOW
 from streamlearn_client.protocol.wire import frames_of
 from streamlearn_client.replies import check_reply
 from streamlearn_client.results import Ack, read_ack
@@ -74,6 +75,7 @@ class Window:
         self._endpoint = endpoint
         self._model, self._producer, self._ack = model, producer, ack
         self._size = size
+        self._wide = size if size > RESEND_WINDOW else 0  # to be stated in each batch
         self._header: LearnHeader | None = None  # of the last batch, without its number
         self._header_fits: Any = None  # the arrays and names of keys that it has
         self._first_id = first_id  # of the request with sequence number 0; ids are never used again
@@ -116,12 +118,11 @@ class Window:
         self.pending += batch.rows
 
     def _encoded(self, batch: Learn, seq: int) -> Batch:
-        _, x, y, *_, keys, ids, times, channels, names = batch
+        _, x, y, *_, keys, ids, times, channels, names, _ = batch
         producer, epoch, id = self._producer, self.epoch, self._first_id + seq
         # For a single sample, `_replace` and `array_frames` would take as long as all the rest.
-        message = Learn(
-            self._model, x, y, producer, epoch, seq, self._ack, id, keys, ids, times, channels, names
-        )
+        model, ack, wide = self._model, self._ack, self._wide
+        message = Learn(model, x, y, producer, epoch, seq, ack, id, keys, ids, times, channels, names, wide)
         arrays = x, y, keys, ids, times
         fits = [array if array is None else (array.dtype, array.shape) for array in arrays], names
         if self._header is None or fits != self._header_fits:

@@ -163,10 +163,10 @@ class Template:
     def learn(self, model: str, seq: int, request_id: Id, arrays: Mapping[str, NDArray[Any]]) -> Learn:
         """Return a batch with this model, number, id and arrays. `_replace` takes four times as long."""
         given = arrays.get
-        _, _, _, producer, epoch, _, ack, _, _, _, _, channels, key_names = self.without_arrays
+        _, _, _, producer, epoch, _, ack, _, _, _, _, channels, key_names, window = self.without_arrays
         x, y, keys, ids, times = given("x"), given("y"), given("keys"), given("ids"), given("times")
         return Learn(
-            model, x, y, producer, epoch, seq, ack, request_id, keys, ids, times, channels, key_names
+            model, x, y, producer, epoch, seq, ack, request_id, keys, ids, times, channels, key_names, window
         )
 
 

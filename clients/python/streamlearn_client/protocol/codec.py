@@ -29,6 +29,7 @@ from streamlearn_client.protocol.messages import (
     DEFAULT_LIMITS,
     OPS,
     VERSION,
+    WIDE_WINDOW,
     Frame,
     Id,
     Learn,
@@ -158,15 +159,22 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
         raise BadValue(
             f"ack must be one of {', '.join(sorted(ACK_LEVELS))}, not {short_repr(ack)}", field="ack"
         )
-    producer, epoch, seq = get("producer"), get("epoch"), get("seq")
+    producer, epoch, seq, window = get("producer"), get("epoch"), get("seq"), get("window", 0)
     if producer is None:
-        producer, epoch, seq = "", 0, 0
+        producer, epoch, seq, window = "", 0, 0, 0
     elif epoch is None or seq is None:
         raise BadMessage("a batch with a producer needs an epoch and a seq", field="seq")
     else:
         check_producer(producer)
         check_uint63(epoch, "epoch")
         check_uint63(seq, "seq")
+        if check_uint63(window, "window") > WIDE_WINDOW:
+            raise BadValue(
+                f"window must be at most {WIDE_WINDOW}, not {window}: the daemon recognizes so many batches "
+                "when they are sent again",
+                field="window",
+                limit=WIDE_WINDOW,
+            )
     x, y, keys, ids = get("x"), get("y"), get("keys"), get("ids")
     if x is None and (y is None or ids is None):
         raise BadMessage(
@@ -202,7 +210,7 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
     elif type(get("keys")) in (list, str):
         key_names = texts_of(get("keys")) or None
     reader.check_all_read()
-    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels, key_names)
+    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels, key_names, window)
 
 
 def _texts(value: object, field: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgpack
 
@@ -10,9 +10,6 @@ from streamlearn_client.protocol.messages import ARRAYS, CONTENT, VERSION, Frame
 from streamlearn_client.protocol.wire import frames_of
 
 __all__ = ["LearnHeader", "array_frames", "described"]
-
-FIXMAP: Final = 0x80
-"""The first byte of a MessagePack map with up to 15 entries, without their number."""
 
 
 class LearnHeader:
@@ -23,8 +20,8 @@ class LearnHeader:
     Parameters
     ----------
     batch : Learn
-        A batch. The header also fits each other batch with this model, producer, epoch and ack level, and
-        with arrays of the same shapes.
+        A batch. The header also fits each other batch with this model, producer, epoch, window and ack
+        level, and with arrays of the same shapes.
     """
 
     __slots__ = ("_before_id", "_before_seq", "_end", "_pack", "_without_id")
@@ -39,6 +36,8 @@ class LearnHeader:
             addressed["key_names"] = batch.key_names
         if batch.producer:
             addressed |= {"producer": batch.producer, "epoch": batch.epoch}
+            if batch.window:
+                addressed["window"] = batch.window
             self._before_seq = self._items(addressed) + self._pack("seq")
             self._end = self._items(rest)
             count = len(addressed) + len(rest) + 3  # v, id and seq
@@ -46,7 +45,8 @@ class LearnHeader:
             self._before_seq = self._items(addressed | rest)
             self._end = b""
             count = len(addressed) + len(rest) + 2
-        self._before_id = bytes([FIXMAP + count]) + self._items({"v": VERSION}) + self._pack("id")
+        begin: bytes = msgpack.Packer().pack_map_header(count)
+        self._before_id = begin + self._items({"v": VERSION}) + self._pack("id")
         self._without_id = self._before_id + self._pack(None) + self._before_seq
 
     def encode(self, id: Id, seq: int) -> bytes:

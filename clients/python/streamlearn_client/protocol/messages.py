@@ -21,6 +21,7 @@ __all__ = [
     "OPS",
     "RESEND_WINDOW",
     "VERSION",
+    "WIDE_WINDOW",
     "AckLevel",
     "AnsweredLevel",
     "EventMessage",
@@ -38,6 +39,8 @@ VERSION: Final = 1
 
 RESEND_WINDOW: Final = 256
 """How many of its last batches a producer may send again: the daemon has the digests of so many."""
+WIDE_WINDOW: Final = 1024
+"""The same for a producer whose batches state a `window` above `RESEND_WINDOW`."""
 
 FIREHOSE_SHARE: Final = 16
 LEAST_FIREHOSE_BYTES: Final = 1 << 16
@@ -90,6 +93,8 @@ class Learn(NamedTuple):
         The names of the columns of ``x``, to be compared with the channels of the model.
     key_names : tuple of str, optional
         Texts that keys stand for. Events then have the texts.
+    window : int, default 0
+        How many unacknowledged batches the producer may have. 0: not stated, `RESEND_WINDOW` at most.
     """
 
     model: str
@@ -105,6 +110,7 @@ class Learn(NamedTuple):
     times: NDArray[np.int64] | None = None
     channels: tuple[str, ...] | None = None
     key_names: tuple[str, ...] | None = None
+    window: int = 0
 
     @property
     def rows(self) -> int:
@@ -282,6 +288,7 @@ OPS: Final[Mapping[str, Op]] = {
         epoch=int,
         seq=int,
         ack=str,
+        window=int,
     ),
     "predict": _op("model", "x", model=str, x=np.ndarray, keys=np.ndarray, times=np.ndarray, channels=list),
     "explain": _op(
@@ -340,6 +347,8 @@ class Limits:
         Largest number of frames in one request, including the header.
     window : int, default 256
         Largest number of unacknowledged batches of one producer. The daemon recognizes so many on a resend.
+    wide_window : int, default 256
+        The same for a producer whose batches state a `window`. Daemons that do not announce it have no other.
     """
 
     header_bytes: int = 4096
@@ -348,6 +357,7 @@ class Limits:
     rows: int = 1 << 20
     frames: int = 6
     window: int = RESEND_WINDOW
+    wide_window: int = RESEND_WINDOW
 
     @property
     def firehose_frame_bytes(self) -> int:
