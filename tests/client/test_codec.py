@@ -12,15 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn_client import replies
-from streamlearn_client.errors import (
-    BadMessage,
-    BadName,
-    BadValue,
-    StreamlearnError,
-    TooLarge,
-    by_code,
-    from_wire,
-)
+from streamlearn_client.errors import BadMessage, BadName, StreamlearnError, TooLarge, by_code, from_wire
 from streamlearn_client.protocol import (
     OPS,
     EventMessage,
@@ -426,18 +418,6 @@ def test_texts_of_keys_have_a_bound():
     del in_header["keys"]
     with pytest.raises(BadMessage, match="key_names belong to keys"):
         decode_request([msgpack.packb(in_header | {"key_names": ["a"]})])
-
-
-def test_a_batch_states_its_window():
-    batch = as_batch("m", np.ones((1, 1)), np.ones((1, 1)), ["a"], [1], [2])
-    batch = batch._replace(producer="p", epoch=1, channels=("flow",), window=1024)
-    assert len(msgpack.unpackb(encode_request(batch)[0])) == 16  # all fields, and more than a short map has
-    assert decode_request(encode_request(batch)).window == 1024
-    header = {"v": 1, "op": "learn", "model": "m", "x": [[1.0]], "window": 1025}
-    assert decode_request([msgpack.packb(header)]).window == 0  # without a producer
-    for wrong in 1025, -1, "8", 1.0:
-        with pytest.raises(BadValue, match="window must be"):
-            decode_request([msgpack.packb(header | {"producer": "p", "epoch": 1, "seq": 0, "window": wrong})])
 
 
 def test_events_have_the_texts_of_keys():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 
+import msgpack
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn_client.errors import Fenced, Gap, StreamLost, UnknownProducer
+from streamlearn_client.errors import BadValue, Fenced, Gap, StreamLost, UnknownProducer
 from streamlearn_client.protocol import Reply, as_batch, decode_request, encode_request
 from streamlearn_client.window import Window
 from tests.client.network import FAULTS, REGULAR, SIZE, Network, execute
@@ -281,3 +283,24 @@ def test_a_window_whose_numbers_have_a_meaning_begins_no_new_epoch():
     assert isinstance(window.failure, StreamLost)
     assert isinstance(window.failure.__cause__, UnknownProducer)
     assert window.epoch == 40
+
+
+def test_a_batch_states_its_window():
+    batch = as_batch("m", np.ones((1, 1)), np.ones((1, 1)), ["a"], [1], [2])
+    batch = batch._replace(producer="p", epoch=1, channels=("flow",), window=1024)
+    assert len(msgpack.unpackb(encode_request(batch)[0])) == 16  # all fields, and more than a short map has
+    assert decode_request(encode_request(batch)).window == 1024
+    header = {"v": 1, "op": "learn", "model": "m", "x": [[1.0]], "window": 1025}
+    assert decode_request([msgpack.packb(header)]).window == 0  # without a producer
+    for wrong in 1025, -1, "8", 1.0:
+        with pytest.raises(BadValue, match="window must be"):
+            decode_request([msgpack.packb(header | {"producer": "p", "epoch": 1, "seq": 0, "window": wrong})])
+
+
+@pytest.mark.parametrize(("size", "stated"), [(1, 0), (256, 0), (257, 257), (1024, 1024)])
+def test_a_window_that_every_daemon_has_is_not_stated(size: int, stated: int) -> None:
+    window = Window("pump", "p", 1, "durable", size)
+    window.add(as_batch("pump", [[1.0]]))
+    (batch,) = window.to_send(0.0)
+    header = msgpack.unpackb(batch.frames[0])
+    assert (header.get("window", 0), decode_request(batch.frames).window) == (stated, stated)

@@ -10,7 +10,8 @@
 #include "print_json.h"
 #include "request_arrays.h"
 
-enum { MOST_FRAMES = 6, LEARN_HEADER = 4096, CONTROL_HEADER = 1 << 20, ARRAYS = 6, MAX_TEXTS = 64, WIDEST_WINDOW = 1024 };
+enum { MOST_FRAMES = 6, LEARN_HEADER = 4096, CONTROL_HEADER = 1 << 20, ARRAYS = 6, MAX_TEXTS = 64 };
+enum { WIDEST_WINDOW = 1024 };
 
 /* The fields of each operation. Types: s text, i integer, f number, m map, b bool, l list of texts, a array,
  * k key.
@@ -26,7 +27,8 @@ static const struct {
     {"delete", "model:s!"},
     {"models", "after:s"},
     {"describe", "model:s!"},
-    {"learn", "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s window:i"},
+    {"learn", "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s "
+              "window:i"},
     {"predict", "model:s! x:a! keys:a times:a channels:l"},
     {"explain", "model:s! x:a! y:a keys:a times:a channels:l"},
     {"forecast", "model:s! steps:i! key:k times:a"},
