@@ -28,6 +28,7 @@ from streamlearn_client.protocol.messages import ARRAYS
 
 if TYPE_CHECKING:
     from streamlearn.models import Model
+    from streamlearn.models.base import Spec
 
 log = logs.get_logger(__name__)
 
@@ -47,8 +48,8 @@ def bytes_to_load() -> int:
     return KERNEL_BYTES + (0 if lazy.executed(compiler) else COMPILER_BYTES)
 
 
-def load(kind: str, run: Run = Compilation.run) -> None:
-    """Load the kernels of a kind. Before that, compile those that the cache does not hold."""
+def load(kind: str, spec: Spec | None = None, run: Run = Compilation.run) -> None:
+    """Load the kernels of a kind. If the cache lacks some, compile and load those for ``spec`` only."""
     began = time.monotonic()
     started: list[str] = []
 
@@ -56,8 +57,8 @@ def load(kind: str, run: Run = Compilation.run) -> None:
         started.append(name)
         log.info("compiling kernel %d of %d for the kind %s, %s", done + 1, total, kind, name)
 
-    run(models.kernel_compilation(kind, progress, [receiving]))
-    models.load_kernels(kind)
+    run(models.kernel_compilation(kind, spec, progress=progress, others=[receiving]))
+    models.load_kernels(kind, spec if models.kernel_compilation(kind).names else None)
     compiler.ready(receiving)  # receives the batches of models, see `intake/drain.py`
     release_code(LLVM)  # 50 MB that only loads and compilations run
     if started:
@@ -72,8 +73,9 @@ class ModelSource:
         """Create a new model. Raises `BadSpec`."""
         models.class_of(kind)  # an unknown kind loads no more than this
         if not models.kernels_loaded(kind):
-            models.valid_spec(kind, spec, max_row_cost)
-            load(kind)
+            valid = models.valid_spec(kind, spec, max_row_cost)
+            if not models.kernels_loaded(kind, valid):
+                load(kind, valid)
         return models.create(kind, spec, max_row_cost)
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
@@ -172,9 +174,8 @@ class KernelLoader:
 
     def _load(self, kind: str, spec: Mapping[str, Any] | None) -> None:
         """Runs on the worker."""
-        if spec is not None:
-            models.valid_spec(kind, spec)  # the module of the kind is imported here, not on the loop
-        load(kind, self._run)
+        valid = None if spec is None else models.valid_spec(kind, spec)
+        load(kind, valid, self._run)
 
     def _run(self, compilation: Compilation) -> None:
         """Runs on the worker."""

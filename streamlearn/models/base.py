@@ -6,6 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
+from ..kernels.stream import features as feature_kernels
+from ..kernels.stream import keys as key_kernels
 from ..kernels.stream import scaling
 from ..kernels.stream.interrupt_words import NEVER
 from . import state_checks
@@ -173,6 +176,12 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             return cls.Spec.shared(parameters)
         except ValidationError as error:
             raise bad_spec(cls.kind, cls.Spec, error) from None
+
+    @classmethod
+    def unused_kernels(cls, spec: Any) -> set[ModuleType]:
+        """Return kernel modules that the kind needs, and no model with this spec: all stages not in it."""
+        unused = {feature_kernels} if spec.features is None else set()
+        return unused | ({key_kernels} if getattr(spec, "keys", None) is None else set())
 
     # -- defined by each kind of model -------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from ..kernels import Compilation, Progress, compiler
 from .kernels_of import kernel_modules
 
 if TYPE_CHECKING:
-    from .base import Model
+    from .base import Model, Spec
 
 _ROWS = {row.kind: row for row in registry.MODELS}
 _classes: dict[str, type[Model]] = {}  # of the kinds whose modules are imported
@@ -27,29 +27,37 @@ def kinds() -> dict[str, type[Model]]:
     return {kind: class_of(kind) for kind in registry.KINDS}
 
 
-def kernels_loaded(kind: str) -> bool:
-    """Whether the kernels of a kind are loaded. True if there is no such kind.
+def kernels_loaded(kind: str, spec: Spec | None = None) -> bool:
+    """Whether the kernels of a kind are loaded, or those for a spec. True if there is no such kind.
 
     While another thread imports the module of the kind, it is in ``sys.modules`` with a part of its names.
     """
     if kind not in _ROWS:
         return True
-    return kind in _classes and kernels.loaded(kernel_modules(_kind_module(kind)))
+    return kind in _classes and kernels.loaded(_kernels(kind, spec))
 
 
 def kernel_compilation(
-    kind: str, progress: Progress | None = None, others: Iterable[ModuleType] = ()
+    kind: str,
+    spec: Spec | None = None,
+    *,
+    progress: Progress | None = None,
+    others: Iterable[ModuleType] = (),
 ) -> Compilation:
     """Return the compilation of the kernels of a kind that the cache does not hold. Raises BadSpec.
 
-    ``progress(name, done, total)`` is called before each kernel. ``others``: further kernel modules.
+    ``spec``: only of the kernels that a model with this spec may call. ``progress(name, done, total)`` is
+    called before each kernel. ``others``: further kernel modules.
     """
-    return kernels.compilation({*kernel_modules(class_of(kind).__module__), *others}, progress)
+    return kernels.compilation({*_kernels(kind, spec), *others}, progress)
 
 
-def load_kernels(kind: str) -> None:
-    """Load the kernels of a kind. Those that the cache does not hold are compiled one by one."""
-    compiler.ready(*kernel_modules(class_of(kind).__module__))
+def load_kernels(kind: str, spec: Spec | None = None) -> None:
+    """Load the kernels of a kind, or those for a spec.
+
+    Those that the cache does not hold are compiled one by one.
+    """
+    compiler.ready(*_kernels(kind, spec))
 
 
 def class_of(kind: str) -> type[Model]:
@@ -60,6 +68,13 @@ def class_of(kind: str) -> type[Model]:
     if kind not in _classes:
         _classes[kind] = getattr(import_module(_kind_module(kind)), _ROWS[kind].name)
     return _classes[kind]
+
+
+def _kernels(kind: str, spec: Spec | None) -> frozenset[ModuleType]:
+    """Return the kernel modules that models of a kind may call, or those with a spec."""
+    model = class_of(kind)
+    modules = kernel_modules(model.__module__)
+    return modules if spec is None else modules - model.unused_kernels(spec)
 
 
 def _kind_module(kind: str) -> str:

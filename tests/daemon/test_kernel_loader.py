@@ -32,7 +32,7 @@ class Compiler:
         self.error: Exception | None = None
         self.loads = 0
 
-    def load(self, kind: str, run: Any = None) -> None:
+    def load(self, kind: str, spec: Any = None, run: Any = None) -> None:
         self.loads += 1
         assert kind == "slow"
         assert self.finish.wait(SECONDS)
@@ -46,7 +46,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch, let_go: Event) -> Iterator[Compile
     let_go.set()  # models of the kind ``slow`` learn at once
     compiler = Compiler()
     monkeypatch.setattr(kernels, "load", compiler.load)
-    monkeypatch.setattr(models, "kernels_loaded", lambda kind: kind != "slow" or compiler.loaded)
+    monkeypatch.setattr(models, "kernels_loaded", lambda kind, spec=None: kind != "slow" or compiler.loaded)
     monkeypatch.setattr(models, "valid_spec", lambda *_: None)
     yield compiler
     compiler.finish.set()

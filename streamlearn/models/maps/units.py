@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 
 from ...kernels import compiler
 from ...kernels.maps import explanation, reseed, winner
+from ...kernels.maps import initial_weights as initial_kernels
 from ...kernels.maps import units as kernels
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
@@ -155,6 +157,13 @@ class UnitModel(Model):
     _learn_kernel: Callable[..., int]
     _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
     _grows: ClassVar[bool] = False  # whether units are added and removed; then ``pad`` is part of the state
+
+    @classmethod
+    def unused_kernels(cls, spec: UnitSpec) -> set[ModuleType]:
+        """Return kernel modules that the kind needs, and no model with this spec."""
+        unused = super().unused_kernels(spec) | (set() if spec.reseeds else {reseed})
+        collects = isinstance(spec.init, str) and spec.init in initial_weights.RULES
+        return unused | (set() if collects else {initial_kernels})
 
     def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
         """Create the arrays of ``units`` units and set the initial weights.

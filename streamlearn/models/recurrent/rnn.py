@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.arguments import in_order
+from ...kernels.forecast import bands as band_kernels
+from ...kernels.forecast import forecaster, target
+from ...kernels.forecast import one_sample as least_squares_step
 from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt, windows
+from ...kernels.recurrent import one_sample as adam_step
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
@@ -106,6 +110,12 @@ class RNN(Continuing, SingleSamples, Recurrent):
         """Return an instance of the subclass that the read-out needs, as ``pathlib.Path`` does."""
         chosen = cls._by_readout.get(cls.valid_spec(parameters).learner, cls)
         return typing.cast("Self", super().__new__(chosen))
+
+    @classmethod
+    def unused_kernels(cls, spec: RNNSpec) -> set[ModuleType]:
+        """Return kernel modules that the kind needs, and no model with this spec."""
+        every = set().union(*_KERNELS.values())
+        return super().unused_kernels(spec) | (every - _KERNELS[spec.learner])
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -387,6 +397,12 @@ class RNN(Continuing, SingleSamples, Recurrent):
             if name in self.state:
                 self.state[name][...] = 0
 
+
+_KERNELS = {  # by learner
+    "adam": {tbptt, rollout, adam_step, band_kernels},
+    "rls": {forecaster, least_squares_step},
+    "rls target": {target, least_squares_step},
+}
 
 # Values of ``mode``, see kernels/recurrent/tbptt.py
 _LEARN_SAMPLES = np.array([1, 1])
