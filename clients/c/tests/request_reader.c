@@ -27,8 +27,8 @@ static const struct {
     {"delete", "model:s!"},
     {"models", "after:s"},
     {"describe", "model:s!"},
-    {"learn", "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s "
-              "window:i"},
+    {"learn",
+     "model:s x:a y:a keys:a ids:a times:a channels:l key_names:l producer:s epoch:i seq:i ack:s window:i"},
     {"predict", "model:s! x:a! keys:a times:a channels:l"},
     {"explain", "model:s! x:a! y:a keys:a times:a channels:l"},
     {"forecast", "model:s! steps:i! key:k times:a"},
