@@ -8,7 +8,7 @@ import msgpack
 import pytest
 import zmq
 
-from streamlearn_client import Client, stream_sender
+from streamlearn_client import Client, stream_sender, window
 from streamlearn_client.errors import Conflict
 from streamlearn_client.protocol import Learn
 from tests.daemon.harness import Running, X, reference
@@ -26,6 +26,7 @@ def test_a_stream_accepts_cumulative_acks(running: Running, monkeypatch: pytest.
         return found
 
     monkeypatch.setattr(stream_sender, "receive_all", observed)
+    monkeypatch.setattr(window, "ANSWER_TIMEOUT", (60.0, 60.0))  # a busy machine may take longer than 2 s
     with (
         Client(running.endpoints["requests"]) as client,
         client.stream("m", batch=1, window=200) as stream,

@@ -374,7 +374,8 @@ def test_the_drain_waits_longer_while_the_acks_wait_for_a_sync(tmp_path, monkeyp
         running.wire.send(Learn("m", X[:1], None, "a", 1, 1, ack=ack))
         wait_for(lambda: len(asked) == 1)
         running.disk.syncs.set()
-        wait_for(lambda: running.daemon.loop._group_commit.idle and not flusher.busy)
+        journal = running.daemon.context.journal
+        wait_for(lambda: journal.durable_lsn == 4 and not flusher.busy)  # `create` and three batches
         running.wire.send(Learn("m", X[:1], None, "a", 1, 2, ack=ack))
         wait_for(lambda: len(asked) == 2)
     finally:
