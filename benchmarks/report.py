@@ -35,7 +35,7 @@ README_ROWS = (
     ("steps", "LSTM 8 → 32, forecast after every sample", "ONNX Runtime, 1 thread"),
     ("daemon", "SOM 20×20×16, durable batches of 256, CPU of the loop", "in-process"),
     ("daemon", "single samples of 8, firehose", "bare PUSH → PULL"),
-    ("daemon", "single samples of 8, requests, window of 256, durable", "bare DEALER → ROUTER, echoed"),
+    ("daemon", "single samples of 8, requests, window of 1,024, durable", "bare DEALER → ROUTER, echoed"),
     ("queries", "predict of 1 sample, idle, p50", "bare echo"),
     ("queries", "predict of 1 sample, full firehose, p99", "bare echo"),
     ("start", "warm start", "Python with the libraries alone"),
