@@ -47,6 +47,8 @@ def test_events_of_some_models_and_all_kinds(
             running.wire.create(name, "som", **ALARM)
         running.wire.learn(X[:100], "pump-2")
         running.wire.learn(X[:100], "pump")
+        pump = running.daemon.context.shard.hosted("pump").model
+        wait_for(lambda: pump.samples == 100, "a batch that no request divides into two outputs")
         running.wire.call("pause", "oven")
 
     watched(running, act, "pump", "oven", "--count", "4")
