@@ -25,13 +25,15 @@ ALARM: dict[str, Any] = {
 }
 
 
-def watched(running: Running, act: Callable[[], Any], *options: str) -> None:
-    """Run the command in a thread, act once it is subscribed, and wait for its end."""
+def watched(running: Running, act: Callable[[], Any], *options: str, topics: int = 1) -> None:
+    """Run the command in a thread, act once it is subscribed to all topics, and wait for its end."""
     command = ["watch", *options, "--wait", "8", "-e", running.endpoints["requests"]]
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(cli.main(command)), daemon=True)
     thread.start()
-    wait_for(lambda: running.wire.call("stats")["subscriptions"]["subscriptions"], "the subscription")
+    wait_for(
+        lambda: running.wire.call("stats")["subscriptions"]["subscriptions"] >= topics, "the subscriptions"
+    )
     act()
     thread.join(SECONDS)
     assert codes == [0]
@@ -51,7 +53,7 @@ def test_events_of_some_models_and_all_kinds(
         wait_for(lambda: pump.samples == 100, "a batch that no request divides into two outputs")
         running.wire.call("pause", "oven")
 
-    watched(running, act, "pump", "oven", "--count", "4")
+    watched(running, act, "pump", "oven", "--count", "4", topics=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1)[1] for line in lines] == [
         "pump: created, lsn 1",
