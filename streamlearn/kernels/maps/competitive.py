@@ -31,14 +31,13 @@ from .common_units import CommonUnits
 from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
 from .unit_rate import UnitRate
-from .units import Learning, Outputs, Progress, new_stream
+from .units import NO_SAMPLE, Learning, Outputs, Progress, new_stream
 from .winner import EUCLIDEAN, Units, add_square, dissimilarity, nearest_of_distances
 
 HARD, SOFT, GAS = 0, 1, 2
 MODES = {"hard": HARD, "soft": SOFT, "gas": GAS}
 
 _SMALLEST_SPREAD = np.float32(1e-3)  # only the nearest unit learns; avoids a division by 0 as λ decays to 0
-_NO_SAMPLE = -1
 _0, _INF = np.float32(0), np.float32(np.inf)
 
 
@@ -56,7 +55,7 @@ class Net(NamedTuple):
     stream: Any
     scratch: Any  # (blocks, 16): in a hard net the squared distances to sample ``ahead_of``
     looks_ahead: Any  # whether the units are one block, which is measured for the next sample as it moves
-    ahead_of: Any  # (1,): number of the sample in the call that was measured ahead, or _NO_SAMPLE
+    ahead_of: Any  # (1,): number of the sample in the call that was measured ahead, or NO_SAMPLE
 
 
 @device
@@ -243,7 +242,7 @@ def learn(
     fair = Fairness(fairness, share, conscience, conscience_rate)
     softness = spread if mode == GAS else beta
     own_rate = UnitRate(learned, unplaced, placing)
-    looks_ahead, ahead_of = number <= WIDTH and measure == EUCLIDEAN, np.full(1, _NO_SAMPLE)
+    looks_ahead, ahead_of = number <= WIDTH and measure == EUCLIDEAN, np.full(1, NO_SAMPLE)
     net = Net(
         own,
         number,

@@ -31,13 +31,12 @@ from .adaptation import (
 )
 from .common_units import CommonUnits
 from .cooperation import MEXICAN_HAT, new_cooperation, write_steps
-from .units import Learning, Outputs, Progress, new_stream
+from .units import NO_SAMPLE, Learning, Outputs, Progress, new_stream
 from .winner import EUCLIDEAN, Units, search
 
 # Live quality, float64 (3,): COUNT and QUANTIZATION of units.py, Σ [the nearest two are not neighbours]
 TOPOGRAPHIC = 2
 
-NO_SAMPLE = -1
 _FEW = 0.75  # a pass measures ahead if at most this share of the blocks is in reach of the winner
 
 

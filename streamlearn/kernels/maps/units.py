@@ -33,6 +33,7 @@ LARGEST = np.float32(2.0**100)  # its square overflows, and its difference from 
 TOGETHER = 8  # samples that are copied at once if there is no scaling: a power of 2
 ROWS = 2 * TOGETHER  # samples that are kept scaled
 RANKED = 32  # samples whose scores are computed at once, at most
+NO_SAMPLE = -1  # in place of the number of a sample that was measured ahead
 
 
 class Progress(NamedTuple):
