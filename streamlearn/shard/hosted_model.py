@@ -186,15 +186,7 @@ class HostedModel:
         if record.producer:
             if not record.digests:  # in a replay
                 record.digests = record_digests(record)
-            self.accepted_producers.advance(
-                record.producer,
-                record.epoch,
-                record.seq,
-                record.lsn,
-                record.digests,
-                record.batches,
-                record.wide,
-            )
+            _advance(self.accepted_producers, record)
 
     def forget_unqueued(self) -> None:
         """Undo the acceptance of every record that is not in the queue: the journal refused them."""
@@ -351,15 +343,7 @@ class HostedModel:
             self._queue, self.backlog_bytes = _EMPTY, 0
         self.applied_lsn, self.applied_time = record.lsn, record.time
         if record.producer:
-            self.applied_producers.advance(
-                record.producer,
-                record.epoch,
-                record.seq,
-                record.lsn,
-                record.digests,
-                record.batches,
-                record.wide,
-            )
+            _advance(self.applied_producers, record)
 
     def _count_matches(self, records: Sequence[Record], counts: Sequence[int], outputs: NamedArrays) -> None:
         """Count the late targets that had a sample. `counts`: number of outputs of each record."""
@@ -434,3 +418,10 @@ class HostedModel:
         self._matches = _NO_MATCHES
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0
+
+
+def _advance(table: ProducerState, record: Record) -> None:
+    """Advance a table by the batches of a record."""
+    table.advance(
+        record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches, record.wide
+    )
