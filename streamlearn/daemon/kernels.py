@@ -58,7 +58,9 @@ def load(kind: str, spec: Spec | None = None, run: Run = Compilation.run) -> Non
         log.info("compiling kernel %d of %d for the kind %s, %s", done + 1, total, kind, name)
 
     run(models.kernel_compilation(kind, spec, progress=progress, others=[receiving]))
-    models.load_kernels(kind, spec if models.kernel_compilation(kind).names else None)
+    if spec is not None and not models.kernel_compilation(kind).names:
+        spec = None  # the cache has all
+    models.load_kernels(kind, spec)
     compiler.ready(receiving)  # receives the batches of models, see `intake/drain.py`
     release_code(LLVM)  # 50 MB that only loads and compilations run
     if started:
